@@ -1,0 +1,1 @@
+"""The machine: pure `decide`, `evolve` and `plan`. No I/O, no clock, no randomness lives here."""
