@@ -1,0 +1,61 @@
+# `make demo` and `make test` are all a newcomer needs; each makes .venv first when it is missing.
+# Needs python3 >= 3.11 with venv, make and git. Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+T ?=
+
+.PHONY: help venv test lint bench demo proto constraints clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    a pod gets an address: daemon, plugin, kill -9, replay, on the embedded cloud"
+	@echo "make test    all tests; make test T='tests/core -k cooldown' passes arguments on to pytest"
+	@echo "make lint    ruff, mypy --strict, import contracts, repository rules"
+	@echo "make bench   the benchmarks, as ratios within one run"
+	@echo "make proto   ipamd/rpc again from proto/"
+	@echo "make venv    only $(VENV);  make clean removes it, the caches and .demo"
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"$(PYTHON) is Python {v[0]}.{v[1]}: want 3.11 or newer; use make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "$(VENV): installing what pyproject.toml asks for, versions from constraints.txt"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check --no-input \
+		-c constraints.txt -e '.[all]'
+	@touch $@
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(T)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(wildcard ipamd cni_plugin tests demo)
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_tidy.py
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench $(T)
+
+demo: $(STAMP)
+	$(BIN)/python -m demo.walk $(T)
+
+# The stubs of the messages come from protoc itself, those of the services from mypy-protobuf.
+proto: $(STAMP)
+	$(BIN)/python proto/generate.py ipamd/rpc
+
+# The newest versions that pyproject.toml allows, written down; review the difference before committing.
+constraints:
+	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install -q --disable-pip-version-check '.[all]' hatchling editables
+	build/constraints/bin/pip freeze --exclude ipamd-emulator > constraints.txt
+	@rm -rf build/constraints
+
+clean:
+	rm -rf $(VENV) .demo build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
