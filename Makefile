@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"$(PYTHON) is Python {v[0]}.{v[1]}: want 3.11 or newer; use make PYTHON=python3.11")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "$(VENV): installing what pyproject.toml asks for, versions from constraints.txt"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q --disable-pip-version-check --no-input \
 		-c constraints.txt -e '.[all]'
 	@touch $@
@@ -45,7 +45,6 @@ bench: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python -m demo.walk $(T)
 
-# The stubs of the messages come from protoc itself, those of the services from mypy-protobuf.
 proto: $(STAMP)
 	$(BIN)/python proto/generate.py ipamd/rpc
 
