@@ -1,0 +1,132 @@
+"""What the machine can be told. A command that makes events is the `cause` of their record, whole.
+
+Answers, what `decide` says back to whoever waits, are here too: a refusal is a value, not an exception.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .calls import Failed, Look, Outcome, View
+from .settings import Node, Settings
+from .types import CallId, EniId, Ipv4Text, Pod, Sandbox
+
+Lane: TypeAlias = Literal["pool", "watch", "purge"]
+"""Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32)."""
+
+
+class _Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
+    """Frozen, compared by value, encoded with its class name in the member `type`."""
+
+
+class Start(_Command):
+    """The process began: ends every call in flight as lost and starts node init.
+
+    `seed` is drawn by the driver; client tokens and backoff jitter derive from it.
+    """
+
+    settings: Settings
+    node: Node
+    seed: int
+
+
+class AddNetwork(_Command):
+    """An address for a sandbox (RPC-21..42)."""
+
+    sandbox: Sandbox
+    pod: Pod = Pod()
+
+
+class DelNetwork(_Command):
+    """A sandbox gives its address back (RPC-43..57). `reason` is the caller's, verbatim."""
+
+    sandbox: Sandbox
+    reason: str = ""
+
+
+class RefuseAdd(_Command):
+    """A door turned an AddNetwork away before it could name a sandbox: too long a field, say. For the record."""
+
+    pod: Pod
+    reason: str
+    fact: str
+
+
+class Tick(_Command):
+    """A lane's next step is due."""
+
+    lane: Lane = "pool"
+
+
+class Observed(_Command):
+    """What a look saw, or why it saw nothing."""
+
+    look: Look
+    seen: View | Failed
+
+
+class Settle(_Command):
+    """A call came back."""
+
+    call_id: CallId
+    outcome: Outcome
+
+
+class Terminate(_Command):
+    """SIGTERM: from now on nothing is attached or freed (RPC-8)."""
+
+
+Command: TypeAlias = Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate
+
+
+# ---- answers -------------------------------------------------------------------------------------------------
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """Success of AddNetwork. `repeated`: the sandbox held it already (DM-30)."""
+
+    address: Ipv4Text
+    eni: EniId
+    device: int
+    table: int
+    repeated: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No address. `reason` is one word of `reasons.REASONS`; fact and remedy are for people."""
+
+    reason: str
+    fact: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        """One line: reason, fact and remedy."""
+        return f"{self.reason}: {self.fact}; {self.remedy}"
+
+
+class Released(msgspec.Struct, frozen=True):
+    """Success of DelNetwork (DM-27): a count of 0 interfaces is reported as 1."""
+
+    address: Ipv4Text
+    eni: EniId
+    device: int
+    table: int
+    interfaces: int
+
+
+class UnknownPod(msgspec.Struct, frozen=True):
+    """DelNetwork of a sandbox that holds nothing (DM-25)."""
+
+    sandbox: Sandbox
+
+
+class NotReady(msgspec.Struct, frozen=True):
+    """Node init has not ended, or failed: no door should be open yet."""
+
+    phase: str
+
+
+Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | NotReady | None

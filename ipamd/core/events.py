@@ -1,0 +1,284 @@
+"""What can be true. Each event is one member of a record's `events`; `evolve` says what it means.
+
+Addresses and blocks are dotted text, instants are the record's own `at` unless a field names another one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .calls import Call
+from .commands import Command, Lane
+from .settings import Node, Settings
+from .types import CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox
+from .work import Work
+
+
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
+    """Frozen, compared by value, encoded with its class name in the member `type`."""
+
+
+class Started(_Event):
+    """A process began its tenure; volatile state starts anew under `restart_forgets`."""
+
+    settings: Settings
+    node: Node
+    seed: int
+
+
+class NodeReady(_Event):
+    """Init is over: the doors may open (RPC-6)."""
+
+
+class InitFailed(_Event):
+    """A fatal step of init failed; the process exits with code 1."""
+
+    step: str
+    code: str
+    message: str = ""
+
+
+class Terminating(_Event):
+    """RPC-8: no ENI or address is attached or freed from now on."""
+
+
+class VpcCidrsChanged(_Event):
+    """INIT-17, INIT-30."""
+
+    cidrs: tuple[CidrText, ...]
+
+
+class SecurityGroupsChanged(_Event):
+    """POOL-51: the cached set."""
+
+    groups: tuple[str, ...]
+
+
+class CallStarted(_Event):
+    """The intention to call. Performed only after this record is on disk."""
+
+    call_id: CallId
+    call: Call
+    lane: Lane | Literal["side"] = "pool"
+
+
+class CallEnded(_Event):
+    """How a call came back; what it brought is in the events beside it."""
+
+    call_id: CallId
+    ended: Literal["succeeded", "failed", "lost"]
+    code: str = ""
+    message: str = ""
+
+
+class WorkMoved(_Event):
+    """A lane's continuation. None: the lane is idle and its next beat counts from here."""
+
+    work: Work | None
+    lane: Lane = "pool"
+    next: Literal["update", "resync"] = "resync"
+    """Which half of the pool cycle comes first after this (POOL-13)."""
+
+
+class EniCreated(_Event):
+    """EC2 made an ENI for us; it is not attached yet and would be an orphan after a crash."""
+
+    eni: EniId
+    primary_ip: Ipv4Text
+    subnet: str
+    token: str
+
+
+class EniAttached(_Event):
+    """The ENI hangs on the instance; instance metadata will show it some time later."""
+
+    eni: EniId
+    attachment: str
+    device: int
+
+
+class EniDiscarded(_Event):
+    """An ENI that was created and never came into a store is gone, or is given up to the leaked-ENI cleaner."""
+
+    eni: EniId
+
+
+class EniReady(_Event):
+    """The ENI is in its card's store (DM-3); its age counts from here."""
+
+    eni: EniId
+    mac: str
+    device: int
+    table: int
+    subnet: str
+    subnet_cidr: CidrText
+    primary_ip: Ipv4Text
+    card: int = 0
+    primary: bool = False
+    trunk: bool = False
+    efa: bool = False
+
+
+class EniExcluded(_Event):
+    """POOL-47: its subnet's tag keeps it from serving new pods, or does so no longer."""
+
+    eni: EniId
+    excluded: bool
+
+
+class EniLeft(_Event):
+    """The ENI left its store: freed by the pool (DM-40), or gone from the instance (DM-42, with its pods)."""
+
+    eni: EniId
+    why: Literal["freed", "gone"]
+    pods: int = 0
+
+
+class CidrAdded(_Event):
+    """A secondary address (/32) or a prefix (/28) came to an ENI (DM-12)."""
+
+    eni: EniId
+    cidr: CidrText
+
+
+class CidrRemoved(_Event):
+    """A block left the store (DM-13). Until `held_until` it is not learnt again from metadata (REC-11)."""
+
+    eni: EniId
+    cidr: CidrText
+    why: Literal["scale_down", "leftover", "excluded", "resync", "restart"]
+    held_until: Instant = 0
+    pods: int = 0
+
+
+class HoldEnded(_Event):
+    """A freed block is really back on its ENI: its cooldown entry goes (REC-10)."""
+
+    cidr: CidrText
+
+
+class AddressAssigned(_Event):
+    """DM-21. `block` is the CIDR of `eni` that the address belongs to."""
+
+    address: Ipv4Text
+    eni: EniId
+    block: CidrText
+    sandbox: Sandbox
+    pod: Pod = Pod()
+
+
+class AddressReleased(_Event):
+    """DM-26: the cooldown begins. `stale` rows (DM-62) were dropped at start and do not cool."""
+
+    address: Ipv4Text
+    eni: EniId
+    block: CidrText
+    stale: bool = False
+
+
+class AssignRefused(_Event):
+    """No address for this sandbox, and which of the known reasons it was."""
+
+    reason: str
+    fact: str = ""
+    sandbox: Sandbox | None = None
+    pod: Pod = Pod()
+
+
+class SubnetExhausted(_Event):
+    """POOL-28: the subnet cannot give more; the 120 s pause begins."""
+
+    code: str
+    message: str = ""
+
+
+class PoolActed(_Event):
+    """The pool's decision with the figures behind it, or the completion that stamps the clocks (POOL-15, POOL-17)."""
+
+    action: Literal["increase", "increased", "decrease", "decreased", "free"]
+    card: int = 0
+    why: dict[str, int] = {}
+
+
+class Resynced(_Event):
+    """REC-15: a reconcile ran to its end."""
+
+
+class PurgeDue(_Event):
+    """DM-32: an excluded ENI's block lost its last pod and is to go at `due`, if it is still so."""
+
+    eni: EniId
+    cidr: CidrText
+    due: Instant
+
+
+class PurgeEnded(_Event):
+    """The delayed purge was looked at, whatever came of it."""
+
+    eni: EniId
+    cidr: CidrText
+
+
+class ErrorCounted(_Event):
+    """A failure that upstream counts (HTTP-22, HTTP-23) or only logs (`counter` is then "")."""
+
+    fn: str
+    message: str
+    code: str = ""
+    counter: Literal["ipamd", "aws_utils", ""] = "ipamd"
+
+
+class ReconcileCounted(_Event):
+    """`awscni_reconcile_count{fn}` moved by `times`."""
+
+    fn: str
+    times: int = 1
+
+
+Event: TypeAlias = (
+    AddressAssigned
+    | AddressReleased
+    | AssignRefused
+    | CidrAdded
+    | CidrRemoved
+    | CallStarted
+    | CallEnded
+    | WorkMoved
+    | PoolActed
+    | Resynced
+    | EniCreated
+    | EniAttached
+    | EniDiscarded
+    | EniReady
+    | EniExcluded
+    | EniLeft
+    | HoldEnded
+    | SubnetExhausted
+    | PurgeDue
+    | PurgeEnded
+    | ErrorCounted
+    | ReconcileCounted
+    | VpcCidrsChanged
+    | SecurityGroupsChanged
+    | Started
+    | NodeReady
+    | InitFailed
+    | Terminating
+)
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One journal line, atomic. `v` is the format's version; `at` never runs back; `seq` has no gaps."""
+
+    v: int
+    seq: int
+    at: Instant
+    node: str
+    cause: Command
+    events: tuple[Event, ...]
+
+
+FORMAT = 1
+"""The journal format that this code writes."""

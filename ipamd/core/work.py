@@ -1,0 +1,146 @@
+"""Continuations as data: what the pool lane is in the middle of, and at which step.
+
+Upstream's pool loop is one goroutine that sleeps inside its calls. Here the same sequence is a value in State:
+after a crash, in a replay or in a what-if it is read, not resumed. `WorkMoved` is the only event that sets it.
+Steps are named after what is wanted next; each module that owns a kind of work (init, fill, grow, shed, resync,
+watch) has one function that says what a step wants and one that says where an outcome leads.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .calls import Ec2Call, HostCall, MetadataEni
+from .types import CidrText, EniId, Instant, Ipv4Text
+
+Then: TypeAlias = Literal["free", "idle", "ready"]
+"""What follows a pool action: try to free an ENI (POOL-15 d), end the half-cycle, or end node init."""
+
+
+class _Work(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
+    """Frozen, compared by value, encoded with its class name in the member `kind`."""
+
+
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attached ENI on its way into a store (INIT-37). `addresses` are the secondary ones."""
+
+    eni: EniId
+    mac: str
+    device: int
+    card: int
+    subnet: str
+    subnet_cidr: CidrText
+    primary_ip: Ipv4Text
+    addresses: tuple[Ipv4Text, ...] = ()
+    prefixes: tuple[CidrText, ...] = ()
+    tags: dict[str, str] = {}
+
+
+class Adoption(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Candidates still to be set up, head first: tag (INIT-24), check the subnet (POOL-46), host set-up, ready."""
+
+    queue: tuple[Candidate, ...]
+    step: Literal["tag", "check", "host", "ready"] = "tag"
+    attempt: int = 0
+    due: Instant = 0
+    excluded: tuple[str, ...] | None = None
+    """Excluded subnets once DescribeSubnets was read; None before."""
+
+
+class Init(_Work):
+    """Node init (INIT-16..33). `seen` is instance metadata between the two halves of describe-all (EC2-30)."""
+
+    step: Literal[
+        "orphans", "drop", "metadata", "host", "describe", "adopt", "links", "prune", "clean", "rules", "groups", "prescale"
+    ] = "orphans"
+    seen: tuple[MetadataEni, ...] = ()
+    missing: tuple[EniId, ...] = ()
+    """Ids that EC2 does not know although metadata showed them (EC2-30)."""
+    adoption: Adoption | None = None
+    calls: tuple[Ec2Call | HostCall, ...] = ()
+    attempt: int = 0
+    due: Instant = 0
+
+
+class Fill(_Work):
+    """Adding addresses or prefixes to ENIs that have room (POOL-22..29). The head of `queue` is being filled."""
+
+    queue: tuple[EniId, ...]
+    wanted: int
+    then: Then
+    step: Literal["assign", "fallback", "reread"] = "assign"
+
+
+class Grow(_Work):
+    """Creating one ENI (POOL-30, EC2-1..14). `wanted` counts addresses or prefixes."""
+
+    wanted: int
+    then: Then
+    card: int = 0
+    step: Literal[
+        "subnets", "create", "seek", "index", "attach", "seek_attach", "modify", "wait", "adopt", "undo_detach", "undo_delete"
+    ] = "subnets"
+    subnets: tuple[str, ...] = ()
+    """Subnets still to be tried, best first (POOL-43)."""
+    token: str = ""
+    eni: EniId = ""
+    attachment: str = ""
+    device: int = -1
+    adoption: Adoption | None = None
+    error: str = ""
+    """Why it is being undone."""
+    attempt: int = 0
+    due: Instant = 0
+
+
+class Trim(_Work):
+    """Giving blocks back to EC2 after they left the store (POOL-31, POOL-32). Failures are only logged."""
+
+    calls: tuple[Ec2Call, ...]
+    then: Then
+
+
+class Free(_Work):
+    """The moment after an increase or a decrease at which an ENI may be freed (POOL-36)."""
+
+
+class Shed(_Work):
+    """Freeing one ENI that left the store (EC2-22, POOL-37)."""
+
+    eni: EniId
+    primary_ip: Ipv4Text
+    step: Literal["describe", "detach", "delete", "rules"] = "describe"
+    attachment: str = ""
+    attempt: int = 0
+    due: Instant = 0
+
+
+class Resync(_Work):
+    """Reconciling with instance metadata (REC-1..15)."""
+
+    step: Literal["metadata", "describe", "metadata_again", "verify", "adopt"] = "metadata"
+    unknown: tuple[EniId, ...] = ()
+    missing: tuple[EniId, ...] = ()
+    verify: tuple[tuple[EniId, Literal["addresses", "prefixes", "held"]], ...] = ()
+    """What still has to be asked of EC2, head first; `held` are expired cooldown entries (REC-10)."""
+    seen: tuple[MetadataEni, ...] = ()
+    tags: dict[EniId, dict[str, str]] = {}
+    adoption: Adoption | None = None
+    attempt: int = 0
+    due: Instant = 0
+
+
+class ApplyGroups(_Work):
+    """Setting changed security groups on every ENI, ascending id (POOL-51)."""
+
+    queue: tuple[EniId, ...]
+    groups: tuple[str, ...]
+
+
+class SyncHost(_Work):
+    """The VPC's CIDRs changed: host rules are programmed again (INIT-30)."""
+
+
+Work: TypeAlias = Init | Fill | Grow | Trim | Free | Shed | Resync | ApplyGroups | SyncHost
