@@ -48,5 +48,5 @@ def generate(directory: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        raise SystemExit("usage: python proto/generate.py DIRECTORY   (an existing directory, e.g. ipamd/rpc)")
+        raise SystemExit("usage: python proto/generate.py DIRECTORY   (one that exists, e.g. ipamd/rpc)")
     generate(Path(sys.argv[1]))
