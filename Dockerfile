@@ -1,0 +1,21 @@
+# ipamd-emulator: the daemon and the CNI plugin. docker build -t ipamd-emulator .
+# Opens no port beyond the loopback of its own network namespace; deploy what you need with arguments to run.
+
+FROM python:3.11-slim-bookworm AS build
+ENV VENV=/opt/ipamd PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+WORKDIR /src
+COPY pyproject.toml constraints.txt LICENSE ./
+COPY ipamd ipamd
+COPY cni_plugin cni_plugin
+RUN python -m venv "$VENV" && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt "$VENV/bin/pip" install -q .
+
+FROM python:3.11-slim-bookworm
+# The directories of the state and of the socket belong to the user; mount volumes there to keep them.
+RUN groupadd --gid 65532 ipamd \
+    && useradd --uid 65532 --gid 65532 --no-create-home --shell /usr/sbin/nologin ipamd \
+    && install -d -o ipamd -g ipamd /var/lib/ipamd-emulator /run/aws-node
+COPY --from=build /opt/ipamd /opt/ipamd
+ENV PATH=/opt/ipamd/bin:$PATH XDG_STATE_HOME=/var/lib PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+ENTRYPOINT ["ipamd"]
+CMD ["run"]
