@@ -61,7 +61,7 @@ VAGUE_NAMES = {"data", "helper", "helpers", "manager", "misc", "process", "util"
 
 def texts() -> Iterator[tuple[Path, str]]:
     """Every text file of ours, in order; generated modules, the licence and what make writes are left out."""
-    top = [p for p in ROOT.iterdir() if p.is_file() and p.name != "LICENSE"]
+    top = [p for p in ROOT.iterdir() if p.is_file() and p.name not in {"LICENSE", ".git"}]
     below = [
         p
         for room in (*CODE, "deploy", "docs", ".ci")
