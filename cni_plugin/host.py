@@ -1,0 +1,124 @@
+"""The host's side of a pod's links: what ADD makes there and DEL takes away.
+
+Links, addresses, routes and rules are programmed through `Host`. `DryRun` (`"dryRun": true`) tells the log
+and leaves the host alone; `Unprogrammed` refuses, because this build has no code that programs the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_plugin.log import Log
+
+
+class Link(NamedTuple):
+    """One veth pair: names of its ends, the pod's address with /32 or /128, and where its traffic leaves."""
+
+    host_veth: str
+    container_interface: str
+    address: str
+    table: int
+    device: int
+
+
+class Branch(NamedTuple):
+    """A branch ENI: the VLAN on the trunk that carries it, its MAC, its gateway, the trunk's link index."""
+
+    vlan_id: int
+    mac: str
+    gateway: str
+    parent_index: int
+    enforcing_mode: str
+
+
+class Route(NamedTuple):
+    """What DEL must know of one link: the address with its prefix length, and its route table."""
+
+    address: str
+    table: int
+
+
+class HostError(Exception):
+    """The host could not be programmed; the text says what, why and what to do."""
+
+
+class Host(Protocol):
+    """Whoever programs the host. `programs` is False when nothing is really touched."""
+
+    programs: bool
+
+    def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
+        """Make the links in the pod's namespace and on the host; HostError leaves what was made."""
+
+    def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
+        """Remove the host's routes and rules of these addresses, and the VLAN link if `vlan_id` is not 0."""
+
+
+class DryRun:
+    """Says in the log what would be done."""
+
+    programs = False
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
+        """Log the links to make."""
+        for link in links:
+            ends = (
+                f"hostVethName={link.host_veth}, contVethName={link.container_interface}, "
+                f"netnsPath={netns}, ipAddr={link.address}"
+            )
+            if branch is None:
+                self._log.debug(f"SetupPodNetwork: {ends}, routeTableNumber={link.table}, mtu={mtu}")
+            else:
+                self._log.debug(
+                    f"SetupBranchENIPodNetwork: {ends}, vlanID={branch.vlan_id}, eniMAC={branch.mac}, "
+                    f"subnetGW={branch.gateway}, parentIfIndex={branch.parent_index}, mtu={mtu}, "
+                    f"podSGEnforcingMode={branch.enforcing_mode}"
+                )
+
+    def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
+        """Log the addresses to remove."""
+        for route in routes:
+            words = f"containerAddr={route.address}"
+            if vlan_id:
+                self._log.debug(f"TeardownBranchENIPodNetwork: {words}, vlanID={vlan_id}")
+            else:
+                self._log.debug(f"TeardownPodNetwork: {words}, routeTable={route.table}")
+
+
+class Unprogrammed:
+    """Refuses, with the way out."""
+
+    programs = True
+
+    def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
+        """Say that the first link is not made."""
+        link = links[0]
+        raise HostError(
+            f"interface {link.container_interface} (host end {link.host_veth}, {link.address}): this build "
+            f"of aws-cni does not program network interfaces, routes or rules; {REMEDY}"
+        )
+
+    def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
+        """Say that the first address is not removed."""
+        raise HostError(
+            f"routes and rules of {routes[0].address}: this build of aws-cni does not remove them; {REMEDY}"
+        )
+
+
+REMEDY = 'set "dryRun": true in the network configuration to have addresses without interfaces'
+
+
+def is_own_netns(netns: str) -> bool:
+    """Whether the namespace at that path is this process's own; False when it cannot be looked at."""
+    try:
+        own, other = os.stat("/proc/self/ns/net"), os.stat(netns)
+    except (OSError, ValueError):
+        return False
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)

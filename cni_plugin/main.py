@@ -1,0 +1,127 @@
+"""`aws-cni`, the CNI plugin: what the runtime asked for in the environment and on stdin, answered on stdout.
+
+stdout carries one result or one error object and nothing else. Modules are imported when a verb needs them:
+VERSION needs none, only ADD and DEL pay for HTTP/2 and protobuf.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from cni_plugin import versions
+from cni_plugin.errors import (
+    ADD_CONFIG,
+    DEL_CONFIG,
+    INVALID_ENVIRONMENT,
+    INVALID_NETNS,
+    CniError,
+    failed,
+    unexpected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO, NoReturn, TextIO
+
+    from cni_plugin.env import Invocation
+    from cni_plugin.host import Host
+    from cni_plugin.netconf import Header
+
+
+def main() -> NoReturn:
+    """The console script: exit 0 with a result or nothing on stdout, exit 1 with an error object."""
+    gc.disable()  # the process ends before garbage could matter
+    text, code = run(os.environ, sys.stdin.buffer if sys.stdin else None, sys.stderr)
+    try:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):  # closed, full, or never there: nobody to tell
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)  # taking the interpreter apart would cost each pod some milliseconds more
+
+
+def run(
+    environ: Mapping[str, str], stdin: BinaryIO | None, stderr: TextIO, host: Host | None = None
+) -> tuple[str, int]:
+    """What to print on stdout, and the exit code. `host` replaces the one the configuration would choose."""
+    try:
+        return _answer(environ, stdin, stderr, host), 0
+    except CniError as error:
+        return error.to_json(), 1
+    except (Exception, KeyboardInterrupt) as error:
+        return unexpected(error).to_json(), 1
+
+
+def _answer(environ: Mapping[str, str], stdin: BinaryIO | None, stderr: TextIO, host: Host | None) -> str:
+    verb = environ.get("CNI_COMMAND", "")
+    if not verb:
+        stderr.write(f"AWS CNI {_own_version()}\n")
+        stderr.write(f"CNI protocol versions supported: {', '.join(versions.SUPPORTED)}\n")
+        return ""
+    if verb == "VERSION":
+        return versions.VERSION_ANSWER
+    from cni_plugin.env import read_invocation
+    from cni_plugin.netconf import read_header
+
+    call = read_invocation(environ, stdin)
+    header = read_header(call.stdin)
+    if verb in ("ADD", "DEL"):
+        versions.check_supported(header.spec_version)
+        return _with_body(call, header, stderr, host)
+    if verb in versions.GATES:  # upstream has nothing behind these: what the version allows is OK
+        versions.check_allows(header.spec_version, verb)
+        return ""
+    raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
+
+
+def _with_body(call: Invocation, header: Header, stderr: TextIO, host: Host | None) -> str:
+    """ADD's result, or "" for DEL, held back when the plugin runs in the pod's own namespace (code 8)."""
+    from cni_plugin.host import DryRun, Unprogrammed, is_own_netns
+    from cni_plugin.log import Log
+    from cni_plugin.netconf import load
+
+    try:
+        config = load(header)
+    except ValueError as error:
+        raise failed(ADD_CONFIG if call.command == "ADD" else DEL_CONFIG, error) from error
+    log = Log(config.log_file, config.log_level, stderr)
+    try:
+        if host is None:
+            host = DryRun(log) if config.dry_run else Unprogrammed()
+        if call.command == "ADD":
+            from cni_plugin.add import add
+
+            text = add(call, config, host, log)
+        else:
+            from cni_plugin.delete import delete
+
+            delete(call, config, host, log)
+            text = ""
+    except Exception as error:
+        if not isinstance(error, CniError):
+            log.error(unexpected(error).msg)
+        raise
+    finally:
+        log.close()
+    if host.programs and not call.netns_override and is_own_netns(call.netns):
+        raise CniError(
+            INVALID_NETNS,
+            "plugin's netns and netns from CNI_NETNS should not be the same",
+            f"CNI_NETNS={call.netns!r} is the namespace that aws-cni itself runs in; pass the pod's",
+        )
+    return text
+
+
+def _own_version() -> str:
+    """The version of the installed distribution; "" when it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ipamd-emulator")
+    except PackageNotFoundError:
+        return ""
