@@ -20,7 +20,7 @@ class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type")
 # ---- calls on EC2 --------------------------------------------------------------------------------------------
 
 
-class CreateNetworkInterface(_Tagged, tag=True):
+class CreateNetworkInterface(_Tagged, frozen=True, tag=True):
     """EC2-1. Exactly one of `secondary_ips` and `prefixes` is >= 0 in IPv4 modes; -1 means not sent.
 
     `token` is the client token: the same token again gives the same ENI, however often it is sent.
@@ -35,7 +35,7 @@ class CreateNetworkInterface(_Tagged, tag=True):
     tags: dict[str, str] = {}
 
 
-class AttachNetworkInterface(_Tagged, tag=True):
+class AttachNetworkInterface(_Tagged, frozen=True, tag=True):
     """EC2-7."""
 
     eni: EniId
@@ -43,7 +43,7 @@ class AttachNetworkInterface(_Tagged, tag=True):
     card: int = 0
 
 
-class ModifyNetworkInterfaceAttribute(_Tagged, tag=True):
+class ModifyNetworkInterfaceAttribute(_Tagged, frozen=True, tag=True):
     """EC2-9 (delete on termination of one attachment) or EC2-29 (security groups); the other is absent."""
 
     eni: EniId
@@ -52,7 +52,7 @@ class ModifyNetworkInterfaceAttribute(_Tagged, tag=True):
     security_groups: tuple[str, ...] | None = None
 
 
-class AssignPrivateIpAddresses(_Tagged, tag=True):
+class AssignPrivateIpAddresses(_Tagged, frozen=True, tag=True):
     """EC2-20: exactly one of the two counts is > 0."""
 
     eni: EniId
@@ -60,7 +60,7 @@ class AssignPrivateIpAddresses(_Tagged, tag=True):
     prefixes: int = 0
 
 
-class UnassignPrivateIpAddresses(_Tagged, tag=True):
+class UnassignPrivateIpAddresses(_Tagged, frozen=True, tag=True):
     """EC2-21: addresses without mask, or prefixes with it; one of the two is empty."""
 
     eni: EniId
@@ -68,20 +68,20 @@ class UnassignPrivateIpAddresses(_Tagged, tag=True):
     prefixes: tuple[CidrText, ...] = ()
 
 
-class DetachNetworkInterface(_Tagged, tag=True):
+class DetachNetworkInterface(_Tagged, frozen=True, tag=True):
     """EC2-22. An empty attachment id is sent when the ENI shows none; EC2 refuses it."""
 
     eni: EniId
     attachment: str
 
 
-class DeleteNetworkInterface(_Tagged, tag=True):
+class DeleteNetworkInterface(_Tagged, frozen=True, tag=True):
     """EC2-24."""
 
     eni: EniId
 
 
-class CreateTags(_Tagged, tag=True):
+class CreateTags(_Tagged, frozen=True, tag=True):
     """EC2-15: only the tags that are missing or different."""
 
     eni: EniId
@@ -91,14 +91,14 @@ class CreateTags(_Tagged, tag=True):
 # ---- calls on the host ---------------------------------------------------------------------------------------
 
 
-class SetUpHost(_Tagged, tag=True):
+class SetUpHost(_Tagged, frozen=True, tag=True):
     """INIT-18: MTU, main-ENI rule, SNAT and connmark."""
 
     primary_ip: Ipv4Text
     vpc_cidrs: tuple[CidrText, ...]
 
 
-class SetUpEni(_Tagged, tag=True):
+class SetUpEni(_Tagged, frozen=True, tag=True):
     """INIT-37 step 7, NETW-4."""
 
     eni: EniId
@@ -109,20 +109,20 @@ class SetUpEni(_Tagged, tag=True):
     subnet_cidr: CidrText
 
 
-class TearDownEni(_Tagged, tag=True):
+class TearDownEni(_Tagged, frozen=True, tag=True):
     """POOL-37: the `ip rule`s whose source is the ENI's primary address go."""
 
     eni: EniId
     primary_ip: Ipv4Text
 
 
-class PrunePodRules(_Tagged, tag=True):
+class PrunePodRules(_Tagged, frozen=True, tag=True):
     """DM-63: the two rules of a pod whose allocation was dropped at start."""
 
     address: Ipv4Text
 
 
-class RefreshPodRules(_Tagged, tag=True):
+class RefreshPodRules(_Tagged, frozen=True, tag=True):
     """INIT-29: rules of the recovered pods, as (address, table) pairs."""
 
     pods: tuple[tuple[Ipv4Text, int], ...]
@@ -145,7 +145,7 @@ Call: TypeAlias = Ec2Call | HostCall
 # ---- what a call gave back -----------------------------------------------------------------------------------
 
 
-class CreatedEni(_Tagged, tag=True):
+class CreatedEni(_Tagged, frozen=True, tag=True):
     """Result of CreateNetworkInterface."""
 
     eni: EniId
@@ -157,40 +157,40 @@ class CreatedEni(_Tagged, tag=True):
     prefixes: tuple[CidrText, ...] = ()
 
 
-class Attached(_Tagged, tag=True):
+class Attached(_Tagged, frozen=True, tag=True):
     """Result of AttachNetworkInterface."""
 
     attachment: str
 
 
-class Granted(_Tagged, tag=True):
+class Granted(_Tagged, frozen=True, tag=True):
     """Result of AssignPrivateIpAddresses: just what is new. Both empty: a reply without content (POOL-29)."""
 
     addresses: tuple[Ipv4Text, ...] = ()
     prefixes: tuple[CidrText, ...] = ()
 
 
-class Done(_Tagged, tag=True):
+class Done(_Tagged, frozen=True, tag=True):
     """Result of a call that returns nothing of interest."""
 
 
 Result: TypeAlias = CreatedEni | Attached | Granted | Done
 
 
-class Succeeded(_Tagged, tag=True):
+class Succeeded(_Tagged, frozen=True, tag=True):
     """The effect is there."""
 
     result: Result = Done()
 
 
-class Failed(_Tagged, tag=True):
+class Failed(_Tagged, frozen=True, tag=True):
     """The API (or the host) refused; there is no effect. `code` is EC2's own; "" where the error is not EC2's."""
 
     code: str
     message: str = ""
 
 
-class Lost(_Tagged, tag=True):
+class Lost(_Tagged, frozen=True, tag=True):
     """No answer came: the effect is unknown."""
 
     why: str = ""
@@ -202,31 +202,31 @@ Outcome: TypeAlias = Succeeded | Failed | Lost
 # ---- looks ---------------------------------------------------------------------------------------------------
 
 
-class ReadMetadata(_Tagged, tag=True):
+class ReadMetadata(_Tagged, frozen=True, tag=True):
     """Every attached ENI as instance metadata shows it (EC2-35..37), with the VPC's CIDRs. May lag EC2."""
 
 
-class DescribeNetworkInterfaces(_Tagged, tag=True):
+class DescribeNetworkInterfaces(_Tagged, frozen=True, tag=True):
     """EC2-25, EC2-30: the named ENIs from EC2, the truth."""
 
     ids: tuple[EniId, ...]
 
 
-class FindNetworkInterfaces(_Tagged, tag=True):
+class FindNetworkInterfaces(_Tagged, frozen=True, tag=True):
     """Unattached ENIs (status `available`) that carry all these tags; how a lost create is sought."""
 
     tags: dict[str, str]
 
 
-class DescribeInstances(_Tagged, tag=True):
+class DescribeInstances(_Tagged, frozen=True, tag=True):
     """EC2-5: this instance's attachments, for a free device index."""
 
 
-class DescribeSubnets(_Tagged, tag=True):
+class DescribeSubnets(_Tagged, frozen=True, tag=True):
     """POOL-43: subnets of the instance's VPC and availability zone."""
 
 
-class ReadLinks(_Tagged, tag=True):
+class ReadLinks(_Tagged, frozen=True, tag=True):
     """Names of the host's links (DM-62)."""
 
 
@@ -251,7 +251,7 @@ class MetadataEni(msgspec.Struct, frozen=True, omit_defaults=True):
     card: int = 0
 
 
-class MetadataView(_Tagged, tag=True):
+class MetadataView(_Tagged, frozen=True, tag=True):
     """What ReadMetadata saw. ENIs in ascending (card, device) order.
 
     `as_stored` says that the ENIs hold just what the store holds; `enis` is then empty, which keeps a quiet
@@ -286,7 +286,7 @@ class Ec2Eni(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: Instant = 0
 
 
-class EnisView(_Tagged, tag=True):
+class EnisView(_Tagged, frozen=True, tag=True):
     """What DescribeNetworkInterfaces or FindNetworkInterfaces saw."""
 
     enis: tuple[Ec2Eni, ...]
@@ -300,7 +300,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     card: int = 0
 
 
-class AttachmentsView(_Tagged, tag=True):
+class AttachmentsView(_Tagged, frozen=True, tag=True):
     """What DescribeInstances saw."""
 
     attachments: tuple[Attachment, ...]
@@ -316,13 +316,13 @@ class Subnet(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
 
 
-class SubnetsView(_Tagged, tag=True):
+class SubnetsView(_Tagged, frozen=True, tag=True):
     """What DescribeSubnets saw, in EC2's order."""
 
     subnets: tuple[Subnet, ...]
 
 
-class LinksView(_Tagged, tag=True):
+class LinksView(_Tagged, frozen=True, tag=True):
     """What ReadLinks saw; `known` is false where the host port only records (then no row is judged by it)."""
 
     names: tuple[str, ...] = ()

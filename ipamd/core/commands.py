@@ -21,7 +21,7 @@ class _Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     """Frozen, compared by value, encoded with its class name in the member `type`."""
 
 
-class Start(_Command):
+class Start(_Command, frozen=True):
     """The process began: ends every call in flight as lost and starts node init.
 
     `seed` is drawn by the driver; client tokens and backoff jitter derive from it.
@@ -32,21 +32,21 @@ class Start(_Command):
     seed: int
 
 
-class AddNetwork(_Command):
+class AddNetwork(_Command, frozen=True):
     """An address for a sandbox (RPC-21..42)."""
 
     sandbox: Sandbox
     pod: Pod = Pod()
 
 
-class DelNetwork(_Command):
+class DelNetwork(_Command, frozen=True):
     """A sandbox gives its address back (RPC-43..57). `reason` is the caller's, verbatim."""
 
     sandbox: Sandbox
     reason: str = ""
 
 
-class RefuseAdd(_Command):
+class RefuseAdd(_Command, frozen=True):
     """A door turned an AddNetwork away before it could name a sandbox: too long a field, say. For the record."""
 
     pod: Pod
@@ -54,27 +54,27 @@ class RefuseAdd(_Command):
     fact: str
 
 
-class Tick(_Command):
+class Tick(_Command, frozen=True):
     """A lane's next step is due."""
 
     lane: Lane = "pool"
 
 
-class Observed(_Command):
+class Observed(_Command, frozen=True):
     """What a look saw, or why it saw nothing."""
 
     look: Look
     seen: View | Failed
 
 
-class Settle(_Command):
+class Settle(_Command, frozen=True):
     """A call came back."""
 
     call_id: CallId
     outcome: Outcome
 
 
-class Terminate(_Command):
+class Terminate(_Command, frozen=True):
     """SIGTERM: from now on nothing is attached or freed (RPC-8)."""
 
 

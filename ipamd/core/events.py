@@ -20,7 +20,7 @@ class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
     """Frozen, compared by value, encoded with its class name in the member `type`."""
 
 
-class Started(_Event):
+class Started(_Event, frozen=True):
     """A process began its tenure; volatile state starts anew under `restart_forgets`."""
 
     settings: Settings
@@ -28,11 +28,11 @@ class Started(_Event):
     seed: int
 
 
-class NodeReady(_Event):
+class NodeReady(_Event, frozen=True):
     """Init is over: the doors may open (RPC-6)."""
 
 
-class InitFailed(_Event):
+class InitFailed(_Event, frozen=True):
     """A fatal step of init failed; the process exits with code 1."""
 
     step: str
@@ -40,23 +40,23 @@ class InitFailed(_Event):
     message: str = ""
 
 
-class Terminating(_Event):
+class Terminating(_Event, frozen=True):
     """RPC-8: no ENI or address is attached or freed from now on."""
 
 
-class VpcCidrsChanged(_Event):
+class VpcCidrsChanged(_Event, frozen=True):
     """INIT-17, INIT-30."""
 
     cidrs: tuple[CidrText, ...]
 
 
-class SecurityGroupsChanged(_Event):
+class SecurityGroupsChanged(_Event, frozen=True):
     """POOL-51: the cached set."""
 
     groups: tuple[str, ...]
 
 
-class CallStarted(_Event):
+class CallStarted(_Event, frozen=True):
     """The intention to call. Performed only after this record is on disk."""
 
     call_id: CallId
@@ -64,7 +64,7 @@ class CallStarted(_Event):
     lane: Lane | Literal["side"] = "pool"
 
 
-class CallEnded(_Event):
+class CallEnded(_Event, frozen=True):
     """How a call came back; what it brought is in the events beside it."""
 
     call_id: CallId
@@ -73,7 +73,7 @@ class CallEnded(_Event):
     message: str = ""
 
 
-class WorkMoved(_Event):
+class WorkMoved(_Event, frozen=True):
     """A lane's continuation. None: the lane is idle and its next beat counts from here."""
 
     work: Work | None
@@ -82,7 +82,7 @@ class WorkMoved(_Event):
     """Which half of the pool cycle comes first after this (POOL-13)."""
 
 
-class EniCreated(_Event):
+class EniCreated(_Event, frozen=True):
     """EC2 made an ENI for us; it is not attached yet and would be an orphan after a crash."""
 
     eni: EniId
@@ -91,7 +91,7 @@ class EniCreated(_Event):
     token: str
 
 
-class EniAttached(_Event):
+class EniAttached(_Event, frozen=True):
     """The ENI hangs on the instance; instance metadata will show it some time later."""
 
     eni: EniId
@@ -99,13 +99,13 @@ class EniAttached(_Event):
     device: int
 
 
-class EniDiscarded(_Event):
+class EniDiscarded(_Event, frozen=True):
     """An ENI that was created and never came into a store is gone, or is given up to the leaked-ENI cleaner."""
 
     eni: EniId
 
 
-class EniReady(_Event):
+class EniReady(_Event, frozen=True):
     """The ENI is in its card's store (DM-3); its age counts from here."""
 
     eni: EniId
@@ -121,14 +121,14 @@ class EniReady(_Event):
     efa: bool = False
 
 
-class EniExcluded(_Event):
+class EniExcluded(_Event, frozen=True):
     """POOL-47: its subnet's tag keeps it from serving new pods, or does so no longer."""
 
     eni: EniId
     excluded: bool
 
 
-class EniLeft(_Event):
+class EniLeft(_Event, frozen=True):
     """The ENI left its store: freed by the pool (DM-40), or gone from the instance (DM-42, with its pods)."""
 
     eni: EniId
@@ -136,14 +136,14 @@ class EniLeft(_Event):
     pods: int = 0
 
 
-class CidrAdded(_Event):
+class CidrAdded(_Event, frozen=True):
     """A secondary address (/32) or a prefix (/28) came to an ENI (DM-12)."""
 
     eni: EniId
     cidr: CidrText
 
 
-class CidrRemoved(_Event):
+class CidrRemoved(_Event, frozen=True):
     """A block left the store (DM-13). Until `held_until` it is not learnt again from metadata (REC-11)."""
 
     eni: EniId
@@ -153,13 +153,13 @@ class CidrRemoved(_Event):
     pods: int = 0
 
 
-class HoldEnded(_Event):
+class HoldEnded(_Event, frozen=True):
     """A freed block is really back on its ENI: its cooldown entry goes (REC-10)."""
 
     cidr: CidrText
 
 
-class AddressAssigned(_Event):
+class AddressAssigned(_Event, frozen=True):
     """DM-21. `block` is the CIDR of `eni` that the address belongs to."""
 
     address: Ipv4Text
@@ -169,7 +169,7 @@ class AddressAssigned(_Event):
     pod: Pod = Pod()
 
 
-class AddressReleased(_Event):
+class AddressReleased(_Event, frozen=True):
     """DM-26: the cooldown begins. `stale` rows (DM-62) were dropped at start and do not cool."""
 
     address: Ipv4Text
@@ -178,7 +178,7 @@ class AddressReleased(_Event):
     stale: bool = False
 
 
-class AssignRefused(_Event):
+class AssignRefused(_Event, frozen=True):
     """No address for this sandbox, and which of the known reasons it was."""
 
     reason: str
@@ -187,14 +187,14 @@ class AssignRefused(_Event):
     pod: Pod = Pod()
 
 
-class SubnetExhausted(_Event):
+class SubnetExhausted(_Event, frozen=True):
     """POOL-28: the subnet cannot give more; the 120 s pause begins."""
 
     code: str
     message: str = ""
 
 
-class PoolActed(_Event):
+class PoolActed(_Event, frozen=True):
     """The pool's decision with the figures behind it, or the completion that stamps the clocks (POOL-15, POOL-17)."""
 
     action: Literal["increase", "increased", "decrease", "decreased", "free"]
@@ -202,11 +202,11 @@ class PoolActed(_Event):
     why: dict[str, int] = {}
 
 
-class Resynced(_Event):
+class Resynced(_Event, frozen=True):
     """REC-15: a reconcile ran to its end."""
 
 
-class PurgeDue(_Event):
+class PurgeDue(_Event, frozen=True):
     """DM-32: an excluded ENI's block lost its last pod and is to go at `due`, if it is still so."""
 
     eni: EniId
@@ -214,14 +214,14 @@ class PurgeDue(_Event):
     due: Instant
 
 
-class PurgeEnded(_Event):
+class PurgeEnded(_Event, frozen=True):
     """The delayed purge was looked at, whatever came of it."""
 
     eni: EniId
     cidr: CidrText
 
 
-class ErrorCounted(_Event):
+class ErrorCounted(_Event, frozen=True):
     """A failure that upstream counts (HTTP-22, HTTP-23) or only logs (`counter` is then "")."""
 
     fn: str
@@ -230,7 +230,7 @@ class ErrorCounted(_Event):
     counter: Literal["ipamd", "aws_utils", ""] = "ipamd"
 
 
-class ReconcileCounted(_Event):
+class ReconcileCounted(_Event, frozen=True):
     """`awscni_reconcile_count{fn}` moved by `times`."""
 
     fn: str

@@ -49,11 +49,22 @@ class Adoption(msgspec.Struct, frozen=True, omit_defaults=True):
     """Excluded subnets once DescribeSubnets was read; None before."""
 
 
-class Init(_Work):
+class Init(_Work, frozen=True):
     """Node init (INIT-16..33). `seen` is instance metadata between the two halves of describe-all (EC2-30)."""
 
     step: Literal[
-        "orphans", "drop", "metadata", "host", "describe", "adopt", "links", "prune", "clean", "rules", "groups", "prescale"
+        "orphans",
+        "drop",
+        "metadata",
+        "host",
+        "describe",
+        "adopt",
+        "links",
+        "prune",
+        "clean",
+        "rules",
+        "groups",
+        "prescale",
     ] = "orphans"
     seen: tuple[MetadataEni, ...] = ()
     missing: tuple[EniId, ...] = ()
@@ -64,7 +75,7 @@ class Init(_Work):
     due: Instant = 0
 
 
-class Fill(_Work):
+class Fill(_Work, frozen=True):
     """Adding addresses or prefixes to ENIs that have room (POOL-22..29). The head of `queue` is being filled."""
 
     queue: tuple[EniId, ...]
@@ -73,14 +84,24 @@ class Fill(_Work):
     step: Literal["assign", "fallback", "reread"] = "assign"
 
 
-class Grow(_Work):
+class Grow(_Work, frozen=True):
     """Creating one ENI (POOL-30, EC2-1..14). `wanted` counts addresses or prefixes."""
 
     wanted: int
     then: Then
     card: int = 0
     step: Literal[
-        "subnets", "create", "seek", "index", "attach", "seek_attach", "modify", "wait", "adopt", "undo_detach", "undo_delete"
+        "subnets",
+        "create",
+        "seek",
+        "index",
+        "attach",
+        "seek_attach",
+        "modify",
+        "wait",
+        "adopt",
+        "undo_detach",
+        "undo_delete",
     ] = "subnets"
     subnets: tuple[str, ...] = ()
     """Subnets still to be tried, best first (POOL-43)."""
@@ -95,18 +116,18 @@ class Grow(_Work):
     due: Instant = 0
 
 
-class Trim(_Work):
+class Trim(_Work, frozen=True):
     """Giving blocks back to EC2 after they left the store (POOL-31, POOL-32). Failures are only logged."""
 
     calls: tuple[Ec2Call, ...]
     then: Then
 
 
-class Free(_Work):
+class Free(_Work, frozen=True):
     """The moment after an increase or a decrease at which an ENI may be freed (POOL-36)."""
 
 
-class Shed(_Work):
+class Shed(_Work, frozen=True):
     """Freeing one ENI that left the store (EC2-22, POOL-37)."""
 
     eni: EniId
@@ -117,7 +138,7 @@ class Shed(_Work):
     due: Instant = 0
 
 
-class Resync(_Work):
+class Resync(_Work, frozen=True):
     """Reconciling with instance metadata (REC-1..15)."""
 
     step: Literal["metadata", "describe", "metadata_again", "verify", "adopt"] = "metadata"
@@ -132,14 +153,14 @@ class Resync(_Work):
     due: Instant = 0
 
 
-class ApplyGroups(_Work):
+class ApplyGroups(_Work, frozen=True):
     """Setting changed security groups on every ENI, ascending id (POOL-51)."""
 
     queue: tuple[EniId, ...]
     groups: tuple[str, ...]
 
 
-class SyncHost(_Work):
+class SyncHost(_Work, frozen=True):
     """The VPC's CIDRs changed: host rules are programmed again (INIT-30)."""
 
 

@@ -1,0 +1,243 @@
+"""What each event means. Total: a recorded fact is never refused; one that names nothing known changes nothing."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from . import events as ev
+from .calls import CreateNetworkInterface
+from .state import (
+    Address,
+    Eni,
+    Pending,
+    Running,
+    State,
+    Trouble,
+    add_block,
+    drop_block,
+    free_address,
+    put_address,
+    reindex,
+    thaw_cooled,
+)
+from .types import Instant, ip4
+from .work import Init
+
+
+def fold(state: State, record: ev.Record) -> None:
+    """Apply one record."""
+    at = record.at
+    state.seq = record.seq
+    state.at = at
+    for event in record.events:
+        evolve(state, event, at)
+
+
+def evolve(state: State, event: ev.Event, at: Instant) -> None:
+    """Change State by one event. The hot ones come first."""
+    match event:
+        case ev.AddressAssigned():
+            _assigned(state, event, at)
+        case ev.AddressReleased():
+            _released(state, event, at)
+        case ev.AssignRefused():
+            pass
+        case ev.CidrAdded():
+            eni = state.enis.get(event.eni)
+            if eni is not None and event.cidr not in eni.blocks:
+                add_block(state, eni, event.cidr)
+        case ev.CidrRemoved():
+            _cidr_removed(state, event)
+        case ev.CallStarted():
+            _call_started(state, event, at)
+        case ev.CallEnded():
+            _call_ended(state, event)
+        case ev.WorkMoved():
+            lane = state.watch if event.lane == "watch" else state.pool
+            lane.work = event.work
+            if event.work is None:
+                lane.since = at
+                lane.next = event.next
+        case ev.PoolActed():
+            if event.action in ("increased", "decreased"):
+                state.last_pool_action = at
+                state.trouble = None if event.action == "increased" else state.trouble
+            if event.action == "decreased":
+                state.last_decrease = at
+        case ev.Resynced():
+            state.last_pool_action = at
+        case ev.EniCreated():
+            state.pending[event.eni] = Pending(event.primary_ip, event.subnet, event.token)
+        case ev.EniAttached():
+            known = state.pending.get(event.eni)
+            if known is not None:
+                state.pending[event.eni] = Pending(known.primary_ip, known.subnet, known.token, event.attachment)
+        case ev.EniDiscarded():
+            state.pending.pop(event.eni, None)
+        case ev.EniReady():
+            _eni_ready(state, event, at)
+        case ev.EniExcluded():
+            _eni_excluded(state, event)
+        case ev.EniLeft():
+            _eni_left(state, event)
+        case ev.HoldEnded():
+            state.held.pop(event.cidr, None)
+        case ev.SubnetExhausted():
+            state.exhausted_at = at
+            state.trouble = Trouble("assign", event.code, at)
+        case ev.PurgeDue():
+            state.purges[event.eni, event.cidr] = event.due
+        case ev.PurgeEnded():
+            state.purges.pop((event.eni, event.cidr), None)
+        case ev.ErrorCounted():
+            if event.fn.startswith("increase"):
+                state.trouble = Trouble(event.fn, event.code, at)
+        case ev.ReconcileCounted():
+            pass
+        case ev.VpcCidrsChanged():
+            state.vpc_cidrs = event.cidrs
+        case ev.SecurityGroupsChanged():
+            state.security_groups = event.groups
+            state.groups_stale = True
+        case ev.Started():
+            _started(state, event, at)
+        case ev.NodeReady():
+            state.phase = "ready"
+            state.groups_stale = False
+        case ev.InitFailed():
+            state.phase = "failed"
+        case ev.Terminating():
+            state.terminating = True
+        case _:
+            assert_never(event)
+
+
+def _assigned(state: State, event: ev.AddressAssigned, at: Instant) -> None:
+    eni = state.enis.get(event.eni)
+    block = eni.blocks.get(event.block) if eni is not None else None
+    if eni is None or block is None:
+        return
+    store = state.stores[eni.card]
+    thaw_cooled(state, store, at)
+    put_address(state, store, block, ip4(event.address) - block.base, Address(event.sandbox, event.pod, at))
+
+
+def _released(state: State, event: ev.AddressReleased, at: Instant) -> None:
+    eni = state.enis.get(event.eni)
+    block = eni.blocks.get(event.block) if eni is not None else None
+    if eni is None or block is None:
+        return
+    offset = ip4(event.address) - block.base
+    if offset in block.records:
+        free_address(state, state.stores[eni.card], block, offset, at, event.stale)
+
+
+def _cidr_removed(state: State, event: ev.CidrRemoved) -> None:
+    if event.held_until:
+        state.held[event.cidr] = event.held_until
+    eni = state.enis.get(event.eni)
+    block = eni.blocks.get(event.cidr) if eni is not None else None
+    if eni is None or block is None:
+        return
+    store = state.stores[eni.card]
+    drop_block(state, eni, block)
+    if event.why == "excluded" and state.settings.quirks.excluded_purge_forgets:
+        store.drift_total += block.size
+        store.drift_prefixes += block.prefix
+
+
+def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
+    state.calls[event.call_id] = Running(event.call, event.lane, at)
+    state.next_call = event.call_id + 1
+    if event.lane == "pool":
+        state.pool.call = event.call_id
+    elif event.lane == "watch":
+        state.watch.call = event.call_id
+
+
+def _call_ended(state: State, event: ev.CallEnded) -> None:
+    running = state.calls.pop(event.call_id, None)
+    for lane in (state.pool, state.watch):
+        if lane.call == event.call_id:
+            lane.call = None
+    if running is not None and event.ended == "lost" and isinstance(running.call, CreateNetworkInterface):
+        state.lost_tokens = (*state.lost_tokens, running.call.token)
+
+
+def _eni_ready(state: State, event: ev.EniReady, at: Instant) -> None:
+    state.pending.pop(event.eni, None)
+    known = state.enis.get(event.eni)
+    eni = Eni(
+        event.eni, mac=event.mac, device=event.device, card=event.card, table=event.table, subnet=event.subnet,
+        subnet_cidr=event.subnet_cidr, primary_ip=event.primary_ip, primary=event.primary, trunk=event.trunk,
+        efa=event.efa, ready_at=at,
+    )  # fmt: skip
+    if known is None:
+        state.enis[event.eni] = eni
+        state.enis = dict(sorted(state.enis.items(), key=lambda item: (item[1].card, item[1].device, item[0])))
+
+
+def _eni_excluded(state: State, event: ev.EniExcluded) -> None:
+    eni = state.enis.get(event.eni)
+    if eni is None:
+        return
+    eni.excluded = event.excluded
+    store = state.stores[eni.card]
+    for block in eni.blocks.values():
+        store.withdraw(block)
+        store.offer(block, state.usable(block))
+
+
+def _eni_left(state: State, event: ev.EniLeft) -> None:
+    eni = state.enis.get(event.eni)
+    if eni is None:
+        return
+    store = state.stores[eni.card]
+    total = sum(block.size for block in eni.blocks.values())
+    prefixes = sum(block.prefix for block in eni.blocks.values())
+    lost = sum(drop_block(state, eni, block) for block in list(eni.blocks.values()))
+    del state.enis[event.eni]
+    for key in [key for key in state.purges if key[0] == event.eni]:
+        del state.purges[key]
+    if lost and event.why == "gone" and state.settings.quirks.forced_removal_subtracts_twice:
+        store.drift_total -= total
+        store.drift_prefixes -= prefixes
+
+
+def _started(state: State, event: ev.Started, at: Instant) -> None:
+    if state.node.instance and state.node.instance != event.node.instance:
+        state.enis.clear()
+        state.stores = {0: type(state.stores[0])(0)}
+    state.settings = event.settings
+    state.node = event.node
+    state.seed = event.seed
+    state.phase = "init"
+    state.started_at = at
+    state.terminating = False
+    state.pool.work = Init()
+    state.pool.call = None
+    state.watch.work = None
+    state.watch.call = None
+    state.trouble = None
+    if event.settings.quirks.restart_forgets:
+        _forget_volatile(state, at)
+    reindex(state)
+
+
+def _forget_volatile(state: State, at: Instant) -> None:
+    """Appendix D: what upstream loses with its process."""
+    state.last_pool_action = state.last_decrease = state.exhausted_at = 0
+    state.held.clear()
+    state.purges.clear()
+    state.security_groups = None
+    for eni in state.enis.values():
+        eni.ready_at = at
+    for store in state.stores.values():
+        store.drift_total = store.drift_prefixes = 0
+        for block in store.by_rank.values():
+            for _, offset in block.cooling:
+                del block.records[offset]
+            block.cooling.clear()
+            taken = sorted(block.records)
+            block.high = taken[-1] + 1 if taken else 0
+            block.holes = [offset for offset in range(block.high) if offset not in block.records]

@@ -1,0 +1,328 @@
+"""Node init, at first start and at every restart (INIT-16..33, DM-61..65).
+
+step       wants                                   failure
+orphans    FindNetworkInterfaces, lost creates     logged
+drop       DeleteNetworkInterface, one an orphan   logged
+metadata   ReadMetadata                            fatal (INIT-17)
+host       SetUpHost                               fatal (INIT-18)
+describe   DescribeNetworkInterfaces, all          12 tries, then fatal (INIT-20)
+adopt      see adopt, every attached ENI           tag: fatal; else the ENI is left out (INIT-34)
+links      ReadLinks                               fatal (DM-62)
+prune      PrunePodRules, one a dropped row        logged
+clean      UnassignPrivateIpAddresses              logged (INIT-27, INIT-28)
+rules      RefreshPodRules                         logged (INIT-29)
+groups     ModifyNetworkInterfaceAttribute         logged (INIT-31, POOL-51)
+prescale   one increase where the pool is low      assigning: fatal; growing: not (POOL-20)
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from . import adopt
+from . import events as ev
+from .calls import (
+    ENI_NOT_FOUND,
+    Call,
+    DeleteNetworkInterface,
+    DescribeNetworkInterfaces,
+    Ec2Call,
+    Ec2Eni,
+    EnisView,
+    Failed,
+    FindNetworkInterfaces,
+    HostCall,
+    LinksView,
+    Lost,
+    MetadataEni,
+    MetadataView,
+    ModifyNetworkInterfaceAttribute,
+    Outcome,
+    PrunePodRules,
+    ReadLinks,
+    ReadMetadata,
+    RefreshPodRules,
+    SetUpHost,
+    Succeeded,
+    View,
+)
+from .fill import unassign_calls
+from .grow import TOKEN_TAG
+from .resync import quoted_id
+from .state import Eni, State
+from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, logged, moved, text_of
+from .types import Instant, Pod, ip4_text
+from .work import Adoption, Candidate, Init
+
+_QUEUES = ("drop", "prune", "clean", "groups")
+"""Steps that work a queue of calls whose failures are logged."""
+
+
+def want(state: State, work: Init) -> Want:
+    """The next step. Without call and look the step is a decision: see `evaluate`."""
+    match work.step:
+        case "orphans":
+            if state.pending or state.lost_tokens:
+                return Want(look=FindNetworkInterfaces({adopt_tag: state.node.instance}))
+            return Want()
+        case "metadata":
+            return Want(look=ReadMetadata())
+        case "host":
+            return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs))
+        case "describe":
+            return Want(look=DescribeNetworkInterfaces(_ids(state, work)), due=work.due)
+        case "adopt":
+            assert work.adoption is not None
+            return adopt.want(state, work.adoption) if work.adoption.queue else Want()
+        case "links":
+            return Want(look=ReadLinks())
+        case "rules":
+            return Want(call=_refresh(state)) if any(store.owners for store in state.stores.values()) else Want()
+        case _:
+            return Want(call=work.calls[0]) if work.calls else Want()
+
+
+adopt_tag = "node.k8s.amazonaws.com/instance_id"
+"""Found by it, an unattached ENI is one of ours (EC2-3)."""
+
+
+def _ids(state: State, work: Init) -> tuple[str, ...]:
+    """Every ENI that metadata shows or the store knows; a lying metadata service hides none of ours."""
+    ids = [shown.eni for shown in work.seen]
+    if not state.settings.quirks.restart_trusts_metadata:
+        ids += [eni for eni in state.enis if eni not in ids]
+    return tuple(eni for eni in ids if eni not in work.missing)
+
+
+def _refresh(state: State) -> RefreshPodRules:
+    pods = [
+        (ip4_text(block.base + offset), state.enis[block.eni].table)
+        for store in state.stores.values()
+        for block, offset in store.owners.values()
+    ]
+    return RefreshPodRules(tuple(pods))
+
+
+def evaluate(state: State, work: Init) -> list[ev.Event]:
+    """A step that has nothing (more) to ask."""
+    match work.step:
+        case "orphans" | "drop":
+            return [moved(Init("metadata"))]
+        case "adopt":
+            assert work.adoption is not None
+            if not work.adoption.queue:
+                return [moved(Init("links"))]
+            rest = adopt.next_candidate(state, work.adoption)
+            return [*adopt.admit(state, work.adoption), moved(Init("adopt", adoption=rest))]
+        case "prune":
+            return _clean(state)
+        case "clean":
+            return [moved(Init("rules"))]
+        case "rules":
+            return _to_groups(state)
+        case "groups":
+            return [moved(Init("prescale"))]
+        case _:
+            raise AssertionError(f"step {work.step} is not a decision")
+
+
+def observe(state: State, work: Init, seen: View | Failed, now: Instant) -> list[ev.Event]:
+    """Where a look leads."""
+    match work.step:
+        case "orphans":
+            return _orphans(state, seen)
+        case "metadata":
+            return _metadata(state, seen)
+        case "describe":
+            return _described(state, work, seen, now)
+        case "adopt":
+            assert work.adoption is not None
+            return _adopting(state, work, adopt.checked(state, work.adoption, seen))
+        case "links":
+            return _links(state, seen)
+        case _:
+            raise AssertionError(f"step {work.step} looks at nothing")
+
+
+def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.Event]:
+    """Where a call's outcome leads."""
+    if work.step == "adopt":
+        assert work.adoption is not None
+        return _adopting(state, work, adopt.settled(state, work.adoption, outcome, now, retry_host=True))
+    failed: list[ev.Event] = []
+    if not isinstance(outcome, Succeeded):
+        if work.step == "host":
+            return _fatal("host", outcome)
+        failed = [logged(f"init {work.step}", outcome)]
+    if work.step in _QUEUES:
+        rest = msgspec.structs.replace(work, calls=work.calls[1:])
+        done: list[ev.Event] = []
+        head = work.calls[0]
+        if work.step == "drop" and isinstance(head, DeleteNetworkInterface):
+            done = [ev.EniDiscarded(head.eni)]
+        return [*failed, *done, moved(rest)]
+    if work.step == "host":
+        return [moved(Init("describe", seen=work.seen))]
+    return [*failed, *_to_groups(state)]
+
+
+def _fatal(step: str, why: Failed | Lost) -> list[ev.Event]:
+    code = why.code if isinstance(why, Failed) else ""
+    return [ev.InitFailed(step, code, text_of(why))]
+
+
+def _orphans(state: State, seen: View | Failed) -> list[ev.Event]:
+    """ENIs of ours that were created and never attached when the last process ended: they are deleted."""
+    if not isinstance(seen, EnisView):
+        assert isinstance(seen, Failed)
+        return [logged("FindNetworkInterfaces", seen), moved(Init("metadata"))]
+    tokens = {*state.lost_tokens, *(pending.token for pending in state.pending.values())}
+    ours = [eni.eni for eni in seen.enis if eni.eni in state.pending or eni.tags.get(TOKEN_TAG) in tokens]
+    return [moved(Init("drop", calls=tuple(DeleteNetworkInterface(eni) for eni in ours)))]
+
+
+def _metadata(state: State, seen: View | Failed) -> list[ev.Event]:
+    if not isinstance(seen, MetadataView):
+        assert isinstance(seen, Failed)
+        return _fatal("metadata", seen)
+    if not seen.enis:
+        return _fatal("metadata", Failed("", "instance metadata listed no ENI at all"))
+    events: list[ev.Event] = []
+    if seen.vpc_cidrs != state.vpc_cidrs:
+        events.append(ev.VpcCidrsChanged(seen.vpc_cidrs))
+    groups = tuple(sorted(seen.security_groups))
+    if groups != state.security_groups:
+        events.append(ev.SecurityGroupsChanged(groups))
+    return [*events, moved(Init("host", seen=seen.enis))]
+
+
+def _described(state: State, work: Init, seen: View | Failed, now: Instant) -> list[ev.Event]:
+    """EC2-30: an id EC2 does not know is left out, other errors are retried k * 10 ms apart."""
+    if isinstance(seen, Failed):
+        missing = quoted_id(seen.message) if seen.code == ENI_NOT_FOUND else ""
+        if missing and missing in _ids(state, work):
+            return [moved(msgspec.structs.replace(work, missing=(*work.missing, missing)))]
+        if work.attempt + 1 < DESCRIBE_TRIES:
+            due = now + work.attempt * DESCRIBE_STEP
+            return [moved(msgspec.structs.replace(work, attempt=work.attempt + 1, due=due))]
+        return _fatal("describe", seen)
+    assert isinstance(seen, EnisView)
+    bare = [eni.eni for eni in seen.enis if not eni.addresses]
+    if bare:
+        return _fatal("describe", Failed("", f"DescribeAllENIs: No IPv4 and IPv6 addresses found: {bare[0]}"))
+    queue = _candidates(state, work, seen)
+    present = {candidate.eni for candidate in queue}
+    gone: list[ev.Event] = [
+        ev.EniLeft(eni.eni, "gone", eni.assigned) for eni in state.enis.values() if eni.eni not in present
+    ]
+    return [*gone, moved(Init("adopt", adoption=adopt.start(state, queue)))]
+
+
+def _candidates(state: State, work: Init, seen: EnisView) -> tuple[Candidate, ...]:
+    """What is attached, by device number. EC2 is believed where metadata differs, unless the quirk says otherwise."""
+    shown_by_id = {shown.eni: shown for shown in work.seen}
+    trusts_metadata = state.settings.quirks.restart_trusts_metadata
+    found = []
+    for eni in seen.enis:
+        shown = shown_by_id.get(eni.eni)
+        if shown is None and (eni.instance != state.node.instance or not eni.attachment):
+            continue
+        if trusts_metadata and shown is not None:
+            addresses, prefixes = shown.addresses[1:], shown.prefixes
+        else:
+            addresses, prefixes = eni.addresses[1:], eni.prefixes
+        found.append(_candidate(state, eni, shown, addresses, prefixes))
+    return tuple(sorted(found, key=lambda candidate: (candidate.card, candidate.device, candidate.eni)))
+
+
+def _candidate(
+    state: State, eni: Ec2Eni, shown: MetadataEni | None, addresses: tuple[str, ...], prefixes: tuple[str, ...]
+) -> Candidate:
+    known = state.enis.get(eni.eni)
+    subnet_cidr = shown.subnet_cidr if shown else (known.subnet_cidr if known else "")
+    device = shown.device if shown else eni.device
+    card = shown.card if shown else eni.card
+    return Candidate(
+        eni.eni, eni.mac, device, card, eni.subnet, subnet_cidr, eni.addresses[0], addresses, prefixes, eni.tags
+    )
+
+
+def _adopting(state: State, work: Init, result: adopt.Stuck | Adoption) -> list[ev.Event]:
+    """INIT-24: tags are fatal. INIT-34: an ENI that cannot be set up is counted and left out."""
+    if isinstance(result, Adoption):
+        return [moved(msgspec.structs.replace(work, adoption=result))]
+    assert work.adoption is not None
+    if result.step == "tag":
+        return _fatal("tag", result.failure)
+    head = work.adoption.queue[0]
+    events: list[ev.Event] = []
+    if result.step == "check":
+        if result.tries < adopt.HOST_TRIES:
+            retry = msgspec.structs.replace(work.adoption, attempt=result.tries, due=state.at + adopt.HOST_PAUSE)
+            return [moved(msgspec.structs.replace(work, adoption=retry))]
+        if state.settings.quirks.exclusion_failure_skips_host:
+            events = adopt.admit(state, work.adoption, with_blocks=False)
+    if not events and head.eni in state.enis:
+        events = [ev.EniLeft(head.eni, "gone", state.enis[head.eni].assigned)]
+    message = f"{head.eni}: {text_of(result.failure)}"
+    counted = ev.ErrorCounted("waitENIAttachedMaxRetryExceeded", message)
+    rest = adopt.next_candidate(state, work.adoption)
+    return [counted, *events, moved(msgspec.structs.replace(work, adoption=rest))]
+
+
+def veth_suffix(pod: Pod) -> str:
+    """NETW-9: the 11 hex digits that end the host veth's name."""
+    return hashlib.sha1(f"{pod.namespace}.{pod.name}".encode(), usedforsecurity=False).hexdigest()[:11]
+
+
+def _links(state: State, seen: View | Failed) -> list[ev.Event]:
+    """DM-62: rows whose host veth is gone are dropped, unless the host's links are not known."""
+    if isinstance(seen, Failed):
+        return _fatal("links", seen)
+    assert isinstance(seen, LinksView)
+    released: list[ev.Event] = []
+    calls: list[Ec2Call | HostCall] = []
+    for store in state.stores.values() if seen.known else ():
+        for block, offset in list(store.owners.values()):
+            pod = block.records[offset].pod
+            if not (pod.namespace and pod.name):
+                continue
+            suffix = veth_suffix(pod)
+            if not any(name.endswith(suffix) for name in seen.names):
+                address = ip4_text(block.base + offset)
+                released.append(ev.AddressReleased(address, block.eni, block.cidr, stale=True))
+                calls.append(PrunePodRules(address))
+    return [*released, moved(Init("prune", calls=tuple(calls)))]
+
+
+def _clean(state: State) -> list[ev.Event]:
+    """INIT-27, INIT-28, POOL-48: unused blocks of the other mode, and of excluded ENIs, go back to EC2."""
+    events: list[ev.Event] = []
+    calls: list[Ec2Call | HostCall] = []
+    mode = state.settings.prefix_delegation
+    for eni in state.enis.values():
+        idle = [block for block in eni.blocks.values() if not block.assigned]
+        blocks = [block.cidr for block in idle if block.prefix != mode or _excluded_unused(state, eni, block.prefix)]
+        events += [ev.CidrRemoved(eni.eni, cidr, "leftover") for cidr in blocks]
+        calls += unassign_calls(eni, blocks)
+    if state.settings.provisioning_disabled:
+        return [moved(Init("clean"))]
+    return [*events, moved(Init("clean", calls=tuple(calls)))]
+
+
+def _excluded_unused(state: State, eni: Eni, prefix: bool) -> bool:
+    """POOL-48: on an excluded ENI the unused blocks of the mode's own kind go too."""
+    return eni.excluded and prefix == state.settings.prefix_delegation
+
+
+def _to_groups(state: State) -> list[ev.Event]:
+    """POOL-51: the cached groups are set on every ENI, ascending id; at a restart only if they changed."""
+    if state.settings.provisioning_disabled:
+        return [moved(Init("prescale"))]
+    groups = state.security_groups or ()
+    calls: tuple[Call, ...] = ()
+    if state.groups_stale:
+        calls = tuple(ModifyNetworkInterfaceAttribute(eni, security_groups=groups) for eni in sorted(state.enis))
+    return [moved(Init("groups", calls=calls))]

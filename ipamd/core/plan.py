@@ -1,0 +1,158 @@
+"""What the node needs next, and why. Reads State; `decide` turns what is due into records.
+
+beats      the pool lane: an update, then a reconcile check, each 2.5 s after the previous work ended (POOL-13)
+agenda     for the driver, without scanning: which looks are due, which lane to tick, when to wake
+plan       for people and for the liveness check: the calls that the pool wants now, and the figures behind it
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from . import events as ev
+from . import fill, grow, init, resync, shed, watch
+from .calls import Call, Look
+from .commands import Lane
+from .pool_linux import Balance, allocatable, balance, extra_enis_possible, has_room_for_eni
+from .reasons import paused
+from .state import State
+from .steps import HALF, Want, after, moved
+from .types import SECOND, Instant
+from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, SyncHost, Then, Trim, Work
+
+DECREASE_INTERVAL = 30 * SECOND
+"""POOL-15 (c): between two scale-downs."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A lane's next moment: at `at`, look if there is one, else tick."""
+
+    lane: Lane
+    at: Instant
+    look: Look | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """`calls` are wanted now or in flight; `wake_at` is when State is to be asked again; `why` per card."""
+
+    calls: tuple[Call, ...]
+    looks: tuple[Look, ...]
+    wake_at: Instant | None
+    why: dict[int, Balance]
+
+
+def beat(state: State, now: Instant) -> tuple[int, Literal["update", "resync"]]:
+    """The number of the idle pool lane's latest beat at `now` (0: none yet) and what it is."""
+    number = max(now - state.pool.since, 0) // HALF
+    if state.settings.provisioning_disabled:
+        return number, "resync"
+    other: Literal["update", "resync"] = "resync" if state.pool.next == "update" else "update"
+    return number, state.pool.next if number % 2 else other
+
+
+def want(state: State, work: Work, now: Instant) -> Want:
+    """The next step of a pool-lane work."""
+    match work:
+        case Fill():
+            return fill.want(state, work)
+        case Grow():
+            return grow.want(state, work, now)
+        case Trim():
+            return Want(call=work.calls[0])
+        case Free():
+            return Want()
+        case Shed():
+            return shed.want(work)
+        case Resync():
+            return resync.want(state, work)
+        case Init(step="prescale"):
+            return Want()
+        case Init():
+            return init.want(state, work)
+        case ApplyGroups() | SyncHost():
+            raise AssertionError("work of the watch lane stands in the pool lane")
+
+
+def agenda(state: State, now: Instant) -> list[Due]:
+    """Every lane's next moment. A lane with a call in flight has none: its `Settle` is awaited."""
+    if state.phase in ("new", "failed"):
+        return []
+    dues = []
+    if state.pool.call is None:
+        dues.append(_pool_due(state, now))
+    if state.phase == "ready" and state.watch.call is None:
+        step = watch.want(state)
+        dues.append(Due("watch", step.due) if step else Due("watch", watch.next_round(state, now), watch.look()))
+    if state.purges and state.phase == "ready":
+        dues.append(Due("purge", min(state.purges.values())))
+    return dues
+
+
+def _pool_due(state: State, now: Instant) -> Due:
+    work = state.pool.work
+    if work is None:
+        number, _ = beat(state, now)
+        return Due("pool", state.pool.since + (number + 1) * HALF)
+    step = want(state, work, now)
+    return Due("pool", step.due, step.look)
+
+
+def increase_allowed(state: State, now: Instant) -> bool:
+    """POOL-18 as far as it does not need Kubernetes."""
+    return not (state.terminating or state.settings.provisioning_disabled or paused(state, now))
+
+
+def increase(state: State, card: int, goal: Balance, then: Then) -> list[ev.Event]:
+    """POOL-21: the ENIs that have room first, a new one where there is none."""
+    queue = tuple(eni.eni for eni in allocatable(state, card))
+    acted = ev.PoolActed("increase", card, goal.why)
+    if queue:
+        return [acted, moved(Fill(queue, goal.short, then))]
+    if has_room_for_eni(state, card):
+        return [acted, *grow.start_growing(state, card, goal.short, then)]
+    return after(then)
+
+
+def update(state: State, now: Instant) -> list[ev.Event]:
+    """One pool update (POOL-15); no events when there is nothing to do. Card 0; other cards come with multi-NIC."""
+    goal = balance(state, 0, now)
+    may_free = extra_enis_possible(state, 0, goal.stats)
+    if goal.low and increase_allowed(state, now):
+        events = increase(state, 0, goal, "free" if may_free else "idle")
+        if len(events) > 1:
+            return events
+    elif not goal.low and goal.high and (not state.last_decrease or now - state.last_decrease > DECREASE_INTERVAL):
+        removed, trim = fill.trim(state, 0, goal, now)
+        if trim is not None:
+            work = msgspec.structs.replace(trim, then="free" if may_free else "idle")
+            return [ev.PoolActed("decrease", 0, goal.why), *removed, moved(work)]
+    if may_free:
+        freed = shed.start(state, 0, now)
+        return freed if len(freed) > 1 else []
+    return []
+
+
+def prescale(state: State, now: Instant) -> list[ev.Event]:
+    """INIT-33, POOL-20: one increase if the pool is low, then the node is ready."""
+    goal = balance(state, 0, now)
+    if goal.low and increase_allowed(state, now):
+        return increase(state, 0, goal, "ready")
+    return after("ready")
+
+
+def plan(state: State, now: Instant) -> Plan:
+    """The whole picture at `now`: what is in flight or would be started by the next update."""
+    dues = agenda(state, now)
+    calls = [running.call for running in state.calls.values()]
+    work = state.pool.work
+    if work is None and state.phase == "ready":
+        work = next((event.work for event in update(state, now) if isinstance(event, ev.WorkMoved)), None)
+    looks = [due.look for due in dues if due.look is not None and due.at <= now]
+    if work is not None and state.pool.call is None:
+        step = want(state, work, now)
+        calls += [step.call] if step.call is not None else []
+        looks += [step.look] if step.look is not None and step.look not in looks else []
+    wake_at = min((due.at for due in dues), default=None)
+    return Plan(tuple(calls), tuple(looks), wake_at, {card: balance(state, card, now) for card in state.stores})

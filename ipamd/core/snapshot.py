@@ -1,0 +1,194 @@
+"""State to bytes and back, and a fork of State. A snapshot holds facts only; indexes are built again."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from .settings import Node, Settings
+from .state import Address, Eni, Lane, Pending, Running, State, Trouble, add_block, reindex
+from .types import CallId, CidrText, EniId, Instant, Ipv4Text, ip4, ip4_text
+from .work import Work
+
+
+class FrozenAddress(msgspec.Struct, omit_defaults=True):
+    address: Ipv4Text
+    record: Address
+
+
+class FrozenBlock(msgspec.Struct, omit_defaults=True):
+    cidr: CidrText
+    addresses: list[FrozenAddress] = []
+    released: list[Ipv4Text] = []
+    """Unassigned ones, in the order of their release."""
+
+
+class FrozenEni(msgspec.Struct, omit_defaults=True):
+    eni: EniId
+    mac: str
+    device: int
+    card: int
+    table: int
+    subnet: str
+    subnet_cidr: CidrText
+    primary_ip: Ipv4Text
+    primary: bool
+    trunk: bool
+    efa: bool
+    ready_at: Instant
+    excluded: bool
+    blocks: list[FrozenBlock]
+
+
+class FrozenStore(msgspec.Struct, omit_defaults=True):
+    card: int
+    drift_total: int = 0
+    drift_prefixes: int = 0
+
+
+class FrozenLane(msgspec.Struct, omit_defaults=True):
+    work: Work | None
+    call: CallId | None
+    since: Instant
+    next: Literal["update", "resync"]
+
+
+class Frozen(msgspec.Struct, omit_defaults=True):
+    """All facts of a State, ready for `msgspec.json`."""
+
+    settings: Settings
+    node: Node
+    seed: int
+    phase: Literal["new", "init", "ready", "failed"]
+    seq: int
+    at: Instant
+    started_at: Instant
+    terminating: bool
+    enis: list[FrozenEni]
+    stores: list[FrozenStore]
+    pool: FrozenLane
+    watch: FrozenLane
+    calls: dict[CallId, Running]
+    next_call: int
+    pending: dict[EniId, Pending]
+    lost_tokens: tuple[str, ...]
+    held: dict[str, Instant]
+    purges: list[tuple[EniId, CidrText, Instant]]
+    vpc_cidrs: tuple[CidrText, ...]
+    security_groups: tuple[str, ...] | None
+    groups_stale: bool
+    last_pool_action: Instant
+    last_decrease: Instant
+    exhausted_at: Instant
+    trouble: Trouble | None
+
+
+_PLAIN = (
+    "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
+    "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease", "exhausted_at", "trouble",
+)  # fmt: skip
+"""Immutable members that State and Frozen share by name."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Frozen)
+
+
+def encode(state: State) -> bytes:
+    """State as one JSON document."""
+    return _encoder.encode(freeze(state))
+
+
+def decode(document: bytes | msgspec.Raw) -> State:
+    """The State of a document that `encode` wrote. Raises msgspec.DecodeError on anything else."""
+    return thaw(_decoder.decode(document))
+
+
+def fork(state: State) -> State:
+    """An independent copy: what happens to it does not touch the original."""
+    return thaw(freeze(state, copy=True))
+
+
+def freeze(state: State, copy: bool = False) -> Frozen:
+    """The facts. Without `copy` the result shares mutable parts with State and must be encoded at once."""
+    return Frozen(
+        **{name: getattr(state, name) for name in _PLAIN},
+        calls=dict(state.calls),
+        pending=dict(state.pending),
+        held=dict(state.held),
+        purges=[(eni, cidr, due) for (eni, cidr), due in state.purges.items()],
+        enis=[_freeze_eni(eni, copy) for eni in state.enis.values()],
+        stores=[FrozenStore(store.card, store.drift_total, store.drift_prefixes) for store in state.stores.values()],
+        pool=_freeze_lane(state.pool),
+        watch=_freeze_lane(state.watch),
+    )
+
+
+def _freeze_lane(lane: Lane) -> FrozenLane:
+    return FrozenLane(lane.work, lane.call, lane.since, lane.next)
+
+
+def _freeze_eni(eni: Eni, copy: bool) -> FrozenEni:
+    blocks = []
+    for block in eni.blocks.values():
+        addresses = [
+            FrozenAddress(ip4_text(block.base + offset), _copy(record) if copy else record)
+            for offset, record in block.records.items()
+        ]
+        blocks.append(
+            FrozenBlock(block.cidr, addresses, [ip4_text(block.base + offset) for _, offset in block.cooling])
+        )
+    return FrozenEni(
+        eni.eni, eni.mac, eni.device, eni.card, eni.table, eni.subnet, eni.subnet_cidr, eni.primary_ip, eni.primary,
+        eni.trunk, eni.efa, eni.ready_at, eni.excluded, blocks,
+    )  # fmt: skip
+
+
+def _copy(record: Address) -> Address:
+    return Address(record.sandbox, record.pod, record.assigned_at, record.released_at)
+
+
+def thaw(frozen: Frozen) -> State:
+    """Build a State, indexes included, from its facts."""
+    state = State()
+    for name in _PLAIN:
+        setattr(state, name, getattr(frozen, name))
+    state.calls = dict(frozen.calls)
+    state.pending = dict(frozen.pending)
+    state.held = dict(frozen.held)
+    state.purges = {(eni, cidr): due for eni, cidr, due in frozen.purges}
+    for lane, was in ((state.pool, frozen.pool), (state.watch, frozen.watch)):
+        lane.work, lane.call, lane.since, lane.next = was.work, was.call, was.since, was.next
+    state.stores = {kept.card: type(state.stores[0])(kept.card) for kept in frozen.stores}
+    for kept in frozen.stores:
+        state.stores[kept.card].drift_total = kept.drift_total
+        state.stores[kept.card].drift_prefixes = kept.drift_prefixes
+    for eni in frozen.enis:
+        _thaw_eni(state, eni)
+    reindex(state)
+    return state
+
+
+def _thaw_eni(state: State, kept: FrozenEni) -> None:
+    eni = Eni(
+        kept.eni, mac=kept.mac, device=kept.device, card=kept.card, table=kept.table, subnet=kept.subnet,
+        subnet_cidr=kept.subnet_cidr, primary_ip=kept.primary_ip, primary=kept.primary, trunk=kept.trunk, efa=kept.efa,
+        ready_at=kept.ready_at, excluded=kept.excluded,
+    )  # fmt: skip
+    state.enis[kept.eni] = eni
+    store = state.stores[kept.card]
+    for kept_block in kept.blocks:
+        block = add_block(state, eni, kept_block.cidr)
+        for held in kept_block.addresses:
+            offset = ip4(held.address) - block.base
+            block.records[offset] = held.record
+            if held.record.sandbox is not None:
+                block.assigned += 1
+                store.owners[held.record.sandbox] = (block, offset)
+        taken = sorted(block.records)
+        block.high = taken[-1] + 1 if taken else 0
+        block.holes = [offset for offset in range(block.high) if offset not in block.records]
+        block.cooling = deque(
+            (block.records[ip4(text) - block.base].released_at, ip4(text) - block.base) for text in kept_block.released
+        )

@@ -1,0 +1,348 @@
+"""State: everything the records add up to. Only `evolve` changes it; everything else reads.
+
+    State
+      stores   card -> Store      what may be handed out, in the order in which it is handed out
+      enis     id -> Eni -> blocks: cidr -> Block -> records: offset -> Address
+
+Facts are the ENIs, blocks and addresses; the rest of a Store is an index over them that makes assignment cost the
+same at 10 and at 10,000 addresses. `invariants.check` proves the index against the facts.
+
+An address of a block is *untouched* (no record), *assigned* (record with a sandbox), *cooling* or *free again*
+(record without one; DM-8). Records of free-again addresses stay until the next assignment in their block (DM-18).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from heapq import heappop, heappush
+from typing import Literal
+
+import msgspec
+
+from .calls import Call
+from .settings import Node, Settings
+from .types import SECOND, CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4
+from .work import Work
+
+_FULL = 0xFFFF
+_RANK_BITS = 96
+_RANK_MASK = (1 << _RANK_BITS) - 1
+
+
+class Address(msgspec.Struct):
+    """One touched address (DM-5). Assigned iff `sandbox` is set; `released_at` is 0 while it never was released."""
+
+    sandbox: Sandbox | None
+    pod: Pod
+    assigned_at: Instant
+    released_at: Instant = 0
+
+
+class Block:
+    """A secondary address (/32) or a prefix (/28) on an ENI (DM-4)."""
+
+    __slots__ = (
+        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "live", "prefix", "rank", "ready", "records",
+        "size", "thawed",
+    )  # fmt: skip
+
+    def __init__(self, eni: EniId, cidr: CidrText, rank: int) -> None:
+        base, length = cidr.split("/")
+        self.eni = eni
+        self.cidr = cidr
+        self.base = ip4(base)
+        self.size = 1 << (32 - int(length))
+        self.prefix = length != "32"
+        self.rank = rank
+        self.records: dict[int, Address] = {}
+        self.assigned = 0
+        self.cooling: deque[tuple[Instant, int]] = deque()
+        """Released addresses, oldest first: (released_at, offset), cooling and free again alike."""
+        self.thawed = 0
+        """How many heads of `cooling` were past their cooldown when the store last looked."""
+        self.holes: list[int] = []
+        """Heap of untouched offsets below `high`."""
+        self.high = 0
+        """Offsets from here on are untouched."""
+        self.ready = False
+        """Whether it stands in its store's `ready`."""
+        self.live = True
+        """False once it left its ENI."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether some address has no record."""
+        return bool(self.holes) or self.high < self.size
+
+    @property
+    def key(self) -> int:
+        """Order of service: the fullest block first, then device number, then address."""
+        return (_FULL - self.assigned) << _RANK_BITS | self.rank
+
+    def pick(self, now: Instant, cooldown: int) -> int | None:
+        """The offset an assignment takes (DM-18): what has cooled, longest first, else the lowest untouched."""
+        if self.cooling and now - self.cooling[0][0] > cooldown:
+            return self.cooling[0][1]
+        if self.holes:
+            return self.holes[0]
+        return self.high if self.high < self.size else None
+
+    def cooling_at(self, now: Instant, cooldown: int) -> int:
+        """How many of its addresses cool at `now` (DM-8, inclusive)."""
+        count = 0
+        for released_at, _ in reversed(self.cooling):
+            if now - released_at > cooldown:
+                break
+            count += 1
+        return count
+
+
+class Eni:
+    """An ENI in a store (DM-3)."""
+
+    __slots__ = (
+        "blocks", "card", "device", "efa", "eni", "excluded", "mac", "primary", "primary_ip", "ready_at", "subnet",
+        "subnet_cidr", "table", "trunk",
+    )  # fmt: skip
+
+    def __init__(
+        self, eni: EniId, *, mac: str, device: int, card: int, table: int, subnet: str, subnet_cidr: CidrText,
+        primary_ip: Ipv4Text, primary: bool, trunk: bool, efa: bool, ready_at: Instant, excluded: bool = False,
+    ) -> None:  # fmt: skip
+        self.eni = eni
+        self.mac = mac
+        self.device = device
+        self.card = card
+        self.table = table
+        self.subnet = subnet
+        self.subnet_cidr = subnet_cidr
+        self.primary_ip = primary_ip
+        self.primary = primary
+        self.trunk = trunk
+        self.efa = efa
+        self.ready_at = ready_at
+        self.excluded = excluded
+        self.blocks: dict[CidrText, Block] = {}
+
+    @property
+    def assigned(self) -> int:
+        """Pods on this ENI."""
+        return sum(block.assigned for block in self.blocks.values())
+
+
+class Store:
+    """One card's datastore (DM-1). `ready` and `cooling` are indexes; the drifts replicate upstream's miscounts."""
+
+    __slots__ = ("added", "by_rank", "card", "cooling", "drift_prefixes", "drift_total", "owners", "ready")
+
+    def __init__(self, card: int) -> None:
+        self.card = card
+        self.ready: list[int] = []
+        """Keys of blocks that surely have an address to give, best first."""
+        self.by_rank: dict[int, Block] = {}
+        self.cooling: deque[tuple[Instant, Block]] = deque()
+        """Releases not yet known to be past their cooldown, oldest first."""
+        self.owners: dict[Sandbox, tuple[Block, int]] = {}
+        self.added = 0
+        """Blocks ever added: part of a block's rank, so that ranks are unique."""
+        self.drift_total = 0
+        self.drift_prefixes = 0
+
+    def first_ready(self) -> Block | None:
+        """The block an assignment takes from, as far as the index knows."""
+        return self.by_rank[self.ready[0] & _RANK_MASK] if self.ready else None
+
+    def withdraw(self, block: Block) -> None:
+        """Take a block out of the order of service, before what orders it changes."""
+        if block.ready:
+            del self.ready[bisect_left(self.ready, block.key)]
+            block.ready = False
+
+    def offer(self, block: Block, usable: bool) -> None:
+        """Put a block into the order of service if it may serve and has something to give."""
+        if usable and not block.ready and (block.thawed or block.untouched):
+            insort(self.ready, block.key)
+            block.ready = True
+
+
+class Lane(msgspec.Struct):
+    """One sequence of steps. Beats count from `since`; the pool lane's first beat after it is `next`."""
+
+    work: Work | None = None
+    call: CallId | None = None
+    since: Instant = 0
+    next: Literal["update", "resync"] = "update"
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A call whose end is not recorded yet."""
+
+    call: Call
+    lane: Literal["pool", "watch", "purge", "side"]
+    started_at: Instant
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An ENI that EC2 made for us and that no store has yet."""
+
+    primary_ip: Ipv4Text
+    subnet: str
+    token: str
+    attachment: str = ""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The last thing that kept the pool from growing: where, EC2's code, when."""
+
+    fn: str
+    code: str
+    at: Instant
+
+
+class State:
+    """The fold of all records. `phase` is new, init, ready or failed."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.node = Node(instance="", instance_type="")
+        self.seed = 0
+        self.phase: Literal["new", "init", "ready", "failed"] = "new"
+        self.seq = 0
+        self.at: Instant = 0
+        self.started_at: Instant = 0
+        self.terminating = False
+        self.enis: dict[EniId, Eni] = {}
+        self.stores: dict[int, Store] = {0: Store(0)}
+        self.pool = Lane()
+        self.watch = Lane()
+        self.calls: dict[CallId, Running] = {}
+        self.next_call = 1
+        self.pending: dict[EniId, Pending] = {}
+        self.lost_tokens: tuple[str, ...] = ()
+        """Client tokens of creates whose effect is unknown since a crash."""
+        self.held: dict[str, Instant] = {}
+        """REC-11: cidr -> instant until which a freed block is not learnt again."""
+        self.purges: dict[tuple[EniId, CidrText], Instant] = {}
+        self.vpc_cidrs: tuple[CidrText, ...] = ()
+        self.security_groups: tuple[str, ...] | None = None
+        self.groups_stale = True
+        """The cached groups were not set on the ENIs yet (POOL-51)."""
+        self.last_pool_action: Instant = 0
+        self.last_decrease: Instant = 0
+        self.exhausted_at: Instant = 0
+        self.trouble: Trouble | None = None
+
+    @property
+    def cooldown(self) -> int:
+        """Nanoseconds an address rests after its release (DM-28)."""
+        return self.settings.ip_cooldown_period * SECOND
+
+    def usable(self, block: Block) -> bool:
+        """Whether a block serves new pods: attached, of the mode's kind, its ENI not excluded (DM-17)."""
+        return block.live and block.prefix == self.settings.prefix_delegation and not self.enis[block.eni].excluded
+
+
+# ---- primitive changes: `evolve` and `snapshot.thaw` build on these, nobody else ------------------------------
+
+
+def add_block(state: State, eni: Eni, cidr: CidrText) -> Block:
+    """Put an untouched block on an ENI."""
+    store = state.stores[eni.card]
+    store.added += 1
+    base = ip4(cidr.split("/")[0])
+    block = Block(eni.eni, cidr, eni.device << 64 | base << 32 | store.added & 0xFFFFFFFF)
+    eni.blocks[cidr] = block
+    store.by_rank[block.rank] = block
+    store.offer(block, state.usable(block))
+    return block
+
+
+def drop_block(state: State, eni: Eni, block: Block) -> int:
+    """Take a block off its ENI with whatever is assigned in it; how many sandboxes lost their address."""
+    store = state.stores[eni.card]
+    store.withdraw(block)
+    block.live = False
+    del eni.blocks[block.cidr]
+    del store.by_rank[block.rank]
+    lost = 0
+    for record in block.records.values():
+        if record.sandbox is not None:
+            store.owners.pop(record.sandbox, None)
+            lost += 1
+    return lost
+
+
+def thaw_cooled(state: State, store: Store, now: Instant) -> None:
+    """Move releases that are past their cooldown at `now` into the order of service."""
+    cooldown = state.cooldown
+    while store.cooling and now - store.cooling[0][0] > cooldown:
+        block = store.cooling.popleft()[1]
+        if block.live:
+            store.withdraw(block)
+            block.thawed += 1
+            store.offer(block, state.usable(block))
+
+
+def put_address(state: State, store: Store, block: Block, offset: int, record: Address) -> None:
+    """Assign an address: purge what is free again in its block (DM-18), then occupy the offset."""
+    store.withdraw(block)
+    for _ in range(block.thawed):
+        freed = block.cooling.popleft()[1]
+        del block.records[freed]
+        heappush(block.holes, freed)
+    block.thawed = 0
+    touch(block, offset)
+    block.records[offset] = record
+    block.assigned += 1
+    assert record.sandbox is not None
+    store.owners[record.sandbox] = (block, offset)
+    store.offer(block, state.usable(block))
+
+
+def touch(block: Block, offset: int) -> None:
+    """Take an offset out of the untouched ones."""
+    if block.holes and block.holes[0] == offset:
+        heappop(block.holes)
+    elif offset >= block.high:
+        for skipped in range(block.high, offset):
+            heappush(block.holes, skipped)
+        block.high = offset + 1
+    elif offset in block.holes:
+        block.holes.remove(offset)
+        block.holes.sort()
+
+
+def free_address(state: State, store: Store, block: Block, offset: int, at: Instant, stale: bool) -> None:
+    """End an assignment; the address cools from `at`, or is untouched again at once when its row was stale."""
+    record = block.records[offset]
+    store.withdraw(block)
+    if record.sandbox is not None:
+        store.owners.pop(record.sandbox, None)
+        block.assigned -= 1
+    if stale:
+        del block.records[offset]
+        heappush(block.holes, offset)
+    else:
+        record.sandbox = None
+        record.pod = Pod()
+        record.released_at = at
+        block.cooling.append((at, offset))
+        store.cooling.append((at, block))
+    store.offer(block, state.usable(block))
+
+
+def reindex(state: State) -> None:
+    """Order every block anew: the mode, the cooldown or an exclusion changed."""
+    for store in state.stores.values():
+        store.ready.clear()
+        store.cooling.clear()
+        releases: list[tuple[Instant, int, Block]] = []
+        for block in store.by_rank.values():
+            block.ready = False
+            block.thawed = 0
+            releases.extend((released_at, block.rank, block) for released_at, _ in block.cooling)
+        store.cooling.extend((at, block) for at, _, block in sorted(releases, key=lambda item: item[:2]))
+        thaw_cooled(state, store, state.at)
+        for block in store.by_rank.values():
+            store.offer(block, state.usable(block))
