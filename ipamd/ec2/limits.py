@@ -52,9 +52,10 @@ class UnknownInstanceType(ValueError):
         from difflib import get_close_matches
 
         alike = get_close_matches(instance_type, _table(), n=3)
+        known = len(_table())
         hint = f"did you mean {' or '.join(alike)}?" if alike else "want a name such as m5.large"
         super().__init__(
-            f"instance type {instance_type[:100]!r}: not one of the {len(_table())} types with known limits; {hint}"
+            f"instance type {instance_type[:100]!r}: not one of the {known} types with known limits; {hint}"
         )
         self.instance_type = instance_type
 
