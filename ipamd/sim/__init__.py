@@ -1,0 +1,1 @@
+"""The laboratory: the same machine, driven by discrete events in virtual time."""
