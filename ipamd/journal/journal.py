@@ -30,6 +30,7 @@ from .lock import Lock
 from .reading import read, starting_snapshot
 from .record import encode
 from .recovery import Recovery, recover
+from .retention import Dropped, Keep, retain
 from .segments import list_snapshots
 from .snapshots import Snapshot, Warn, write_snapshot
 
@@ -183,6 +184,14 @@ class Journal:
         self.flush()
         write_snapshot(self.directory, seq, at, state, self._appender.disk, self._appender.waits)
         self.snapshot_seq = max(self.snapshot_seq, seq)
+
+    async def retain(self, keep: Keep, now: Instant) -> Dropped:
+        """Forgets what `keep` allows and no start needs; does not block the loop. See `retention.retain`."""
+        return await asyncio.to_thread(retain, self.directory, keep, now, self._appender.disk, self._warn)
+
+    def retain_now(self, keep: Keep, now: Instant) -> Dropped:
+        """The same without an event loop."""
+        return retain(self.directory, keep, now, self._appender.disk, self._warn)
 
     def close(self) -> None:
         """Writes what is staged (unless the disk refused before), ends the thread, lets go of files and lock.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -31,6 +32,8 @@ class Lock:
             os.close(fd)
             raise JournalFailed.of(path, "locking", error) from error
         try:
+            if not os.path.samestat(os.fstat(fd), os.stat(path)):
+                raise FileNotFoundError(errno.ENOENT, "the journal was archived at this moment", str(path))
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         except OSError as error:

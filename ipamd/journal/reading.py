@@ -161,6 +161,17 @@ def seek(segment: Segment, seq: int) -> Position:
     return _last_probe(segment, lambda head: head.seq, seq)
 
 
+def last_position(segment: Segment) -> Position:
+    """Where the line after the newest whole one of a segment begins, or will begin."""
+    at = _last_probe(segment, lambda head: 0, 0)
+    with segment.path.open("rb") as file:
+        file.seek(at.offset)
+        for line in file:
+            if line.endswith(b"\n"):
+                at = Position(at.offset + len(line), at.seq + 1)
+    return at
+
+
 def _last_probe(segment: Segment, key: Callable[[record.Head], int], want: int) -> Position:
     """A line whose key is <= `want`, and after which at most _NEAR bytes or so of such lines follow."""
     low, high = Position(0, segment.first_seq), os.stat(segment.path).st_size

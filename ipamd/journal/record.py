@@ -50,6 +50,11 @@ def sealed(line: bytes) -> bool:
     return line[-TAIL:] == b',"crc":"%08x"}' % crc32(body)
 
 
+def begins(line: bytes, seq: int) -> bool:
+    """Whether a line begins as record `seq` of the present format does."""
+    return line.startswith(b'{"v":%d,"seq":%d,' % (FORMAT, seq))
+
+
 def encode(record: Record) -> bytes:
     """The record's line, newline included. Raises UnicodeEncodeError for text that is not Unicode."""
     body = _encode(record)[:-1]

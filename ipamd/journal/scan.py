@@ -128,6 +128,13 @@ def _fact(line: bytes) -> str:
     return "the line has no newline"
 
 
+def line_error(segment: Segment, at: Position, line: bytes) -> Exception:
+    """What is wrong with a whole line that is not the good line expected: JournalDamaged or UnknownVersion."""
+    if record.sealed(line[:-1]):
+        return _misfit(segment, line, at, last=True)
+    return damaged(segment, at, _fact(line), last=True)
+
+
 def _misfit(segment: Segment, line: bytes, at: Position, last: bool) -> Exception:
     """What is wrong with a line whose CRC is right: its version, or its place in the journal."""
     try:
