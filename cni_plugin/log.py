@@ -56,12 +56,15 @@ class Log:
         frame = sys._getframe(2)  # who called debug, info or error
         folder, _, name = frame.f_code.co_filename.rpartition("/")
         caller = f"{folder.rpartition('/')[2]}/{name}:{frame.f_lineno}"
-        line = json.dumps({"level": level, "ts": timestamp(time.time()), "caller": caller, "msg": msg}) + "\n"
+        line = json.dumps(
+            {"level": level, "ts": timestamp(time.time()), "caller": caller, "msg": msg},
+            separators=(",", ":"),
+        )
         try:
             if self._to_file:
-                os.write(self._fd, line.encode("ascii"))
+                os.write(self._fd, f"{line}\n".encode("ascii"))
             else:
-                self._stderr.write(line)
+                self._stderr.write(f"{line}\n")
         except (OSError, ValueError):
             return
 
