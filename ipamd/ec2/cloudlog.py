@@ -134,13 +134,17 @@ class CloudLog:
             return []
         except OSError as error:
             raise CloudError(f"{self.path}: cannot be read: {error.strerror}; make it readable") from error
-        *whole, torn = held.split(b"\n")
+        *whole, rest = held.split(b"\n")
+        if _is_sealed(rest[:-1]):
+            raise CloudDamaged(self.path, len(whole) + 1, "the line does not end where it should")
+        if _is_sealed(rest):  # all but its line end: written whole, and perhaps told
+            whole.append(rest)
+            rest = b""
         lines = [self._decode(number, text) for number, text in enumerate(whole, 1)]
         self._check_order(lines)
-        self._open(len(held) - len(torn))
-        if torn:
-            os.ftruncate(self._fd, self.size)
-            os.fsync(self._fd)
+        self._open(sum(map(len, whole)) + len(whole))
+        if self.size != len(held):
+            self._mend(held[: self.size])
         return lines
 
     def append(self, lines: bytes) -> None:
@@ -177,9 +181,17 @@ class CloudLog:
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.size = size
 
+    def _mend(self, good: bytes) -> None:
+        """Cut a torn line off, or give the last line its end."""
+        try:
+            os.ftruncate(self._fd, min(self.size, len(good)))
+            _write(self._fd, b"\n" * (self.size - len(good)))
+            os.fsync(self._fd)
+        except OSError as error:
+            raise CloudError(f"{self.path}: cannot be written: {error.strerror}; free the disk") from error
+
     def _decode(self, number: int, text: bytes) -> Line:
-        body, tail = text[:-TAIL_LENGTH], text[-TAIL_LENGTH:]
-        if tail != b'%b%08x"}' % (MARK, zlib.crc32(body)):
+        if not _is_sealed(text):
             raise CloudDamaged(self.path, number, "the checksum does not fit the line")
         try:
             return _DECODER.decode(text)
@@ -204,6 +216,12 @@ class CloudLog:
                 raise CloudDamaged(self.path, number, f"want change {serial + 1} here")
             else:
                 serial = line.serial
+
+
+def _is_sealed(text: bytes) -> bool:
+    """Whether a line ends in the checksum of what stands before it."""
+    body, tail = text[:-TAIL_LENGTH], text[-TAIL_LENGTH:]
+    return tail == b'%b%08x"}' % (MARK, zlib.crc32(body))
 
 
 def _sync_directory(path: Path) -> None:
