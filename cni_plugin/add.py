@@ -106,9 +106,7 @@ def _branch_of(reply: AddNetworkReply, config: NetworkConfig) -> Branch | None:
     """The branch ENI of the reply, None for a normal pod."""
     if reply.PodVlanId == 0:
         return None
-    return Branch(
-        reply.PodVlanId, reply.PodENIMAC, reply.PodENISubnetGW, reply.ParentIfIndex, config.enforcing_mode
-    )
+    return Branch(reply.PodVlanId, reply.PodENIMAC, reply.PodENISubnetGW, reply.ParentIfIndex, config.enforcing_mode)
 
 
 def _give_back(call: Invocation, config: NetworkConfig, pod: Pod, log: Log) -> None:

@@ -50,9 +50,7 @@ def add_network(
     return _ipamd(config, "AddNetwork", request, rpc_pb2.AddNetworkReply)
 
 
-def del_network(
-    call: Invocation, config: NetworkConfig, pod: Pod, reason: str
-) -> tuple[rpc_pb2.DelNetworkReply, str]:
+def del_network(call: Invocation, config: NetworkConfig, pod: Pod, reason: str) -> tuple[rpc_pb2.DelNetworkReply, str]:
     """ipamd's answer to DEL. A rollback (SETUP_FAILED) names no pod UID, as upstream's (RPC-51)."""
     request = _request(
         rpc_pb2.DelNetworkRequest,

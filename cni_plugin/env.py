@@ -131,9 +131,7 @@ def check_ifname(text: str) -> None:
         fault = "interface name contains / or : or whitespace characters"
     else:
         return
-    raise CniError(
-        INVALID_ENVIRONMENT, fault, f"CNI_IFNAME={text!r}: want 1 to {IFNAME_MAX} bytes such as 'eth0'"
-    )
+    raise CniError(INVALID_ENVIRONMENT, fault, f"CNI_IFNAME={text!r}: want 1 to {IFNAME_MAX} bytes such as 'eth0'")
 
 
 CHECKS: dict[str, Callable[[str], None]] = {"CNI_CONTAINERID": check_container_id, "CNI_IFNAME": check_ifname}

@@ -76,6 +76,7 @@ class Channel:
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._http.initiate_connection()
         self._unsent = self._http.data_to_send()
+        self._writable = True
         self._frames = bytearray()
         self._exchange = _Exchange()
 
@@ -121,26 +122,18 @@ class Channel:
         return self._exchange.reply()
 
     def _send(self, deadline: Deadline) -> None:
-        """Write what h2 has to say."""
+        """Write what h2 has to say. A server that takes no more may have answered: reading tells how it ended."""
         data = self._unsent + self._http.data_to_send()
         self._unsent = b""
+        if not self._writable:
+            return
         try:
             self._socket.settimeout(deadline.left(self._where))
             self._socket.sendall(data)
         except TimeoutError as error:
             raise deadline.exceeded(self._where) from error
-        except OSError as error:
-            if not self._drained(deadline):
-                raise RpcError("Unavailable", f"error writing to {self._where}: {_words(error)}") from error
-
-    def _drained(self, deadline: Deadline) -> bool:
-        """After a failed write: whether the server had already given a full answer."""
-        while not self._exchange.ended:
-            try:
-                self._read(deadline)
-            except RpcError:
-                return False
-        return True
+        except OSError:
+            self._writable = False
 
     def _receive(self, deadline: Deadline) -> None:
         """Take in what the server says next, and answer it as HTTP/2 demands."""
@@ -243,9 +236,7 @@ class _Exchange:
         """The message, once the stream has ended; RpcError when there is none."""
         if self._failure:
             raise self._failure
-        metadata = {
-            name: value.decode("utf-8", "replace") for name, value in self._fields.items() if name[:1] != ":"
-        }
+        metadata = {name: value.decode("utf-8", "replace") for name, value in self._fields.items() if name[:1] != ":"}
         if "grpc-status" not in self._fields:
             raise self._not_grpc(metadata)
         if (code := name_of(metadata["grpc-status"])) != "OK":
@@ -320,9 +311,7 @@ def _connected(address: Address, deadline: Deadline) -> socket.socket:
         raise deadline.exceeded(address.words) from error
     except OSError as error:
         sock.close()
-        raise DialError(
-            f"transport: Error while dialing: dial {address.words}: connect: {_words(error)}"
-        ) from error
+        raise DialError(f"transport: Error while dialing: dial {address.words}: connect: {_words(error)}") from error
     except BaseException:
         sock.close()
         raise
