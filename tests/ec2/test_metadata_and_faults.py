@@ -107,6 +107,7 @@ def test_time_never_runs_back() -> None:
     vpc = make_vpc(now=100 * SECOND)
     granted(vpc, primary(vpc), secondary_ips=1, now=50 * SECOND)
     assert vpc.at == 100 * SECOND
+    assert described(vpc, created(vpc, now=50 * SECOND).eni).created_at == 100 * SECOND
     assert len(metadata(vpc, 0).enis[0].addresses) == 2
 
 
