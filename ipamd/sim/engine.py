@@ -46,6 +46,8 @@ from ipamd.ec2.port import operation
 from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import apply, look
 
+from .settle import changes
+
 EPOCH: Instant = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z: when virtual time begins."""
 
@@ -81,6 +83,8 @@ class Engine:
         self.node = node
         self.now = now
         self.state = State()
+        self.changed_at: Instant = now
+        """When the last record was made that changed more than clocks (see `settle`)."""
         self.requests: Counter[str] = Counter()
         """EC2 requests by action, looks at EC2 included; reads of instance metadata are not EC2 requests."""
         self._latency = latency or Latency("none", 0)
@@ -92,6 +96,12 @@ class Engine:
         self._tenure = 0
         self._asked = 0
         self._looking: dict[str, Look] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is in flight: a call, a look, or work that waits for its next step."""
+        state = self.state
+        return bool(state.calls or self._looking) or state.pool.work is not None or state.watch.work is not None
 
     # ---- what a caller does --------------------------------------------------------------------------------
 
@@ -167,6 +177,8 @@ class Engine:
             seq = self.state.seq + 1
             record = Record(FORMAT, seq, self.now, self.node.instance, command, decision.events)
             fold(self.state, record)
+            if changes(decision.events):
+                self.changed_at = self.now
             if self._sink is not None:
                 self._sink(record)
             self._perform(decision.events)

@@ -1,0 +1,213 @@
+"""What the commands share: exit codes, times, untrusted text, tables and a progress bar for people at a terminal.
+
+rich is imported only when a table or a bar is drawn; `--json` never needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ipamd.core.types import SECOND, Instant
+from ipamd.journal.errors import JournalError, JournalLocked, JournalMissing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OK: Final = 0
+FINDING: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOSECONDS: Final = re.compile(r"(.*[0-9]\.[0-9]{6})[0-9]+(.*)")
+
+
+class Usage(Exception):
+    """What was asked for makes no sense: said on standard error, exit code 2."""
+
+
+def guarded(prog: str, run: Callable[[], int]) -> int:
+    """The command's exit code, with every expected failure as one line on standard error.
+
+    A reader that went away (`| head`) ends the command quietly. Bugs are not caught.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (Usage, JournalMissing, JournalLocked) as error:
+        complain(prog, str(error))
+        return USAGE
+    except JournalError as error:
+        complain(prog, str(error))
+        return FINDING
+
+
+def complain(prog: str, text: str) -> None:
+    """One line on standard error."""
+    print(f"{prog}: {visible(text)}", file=sys.stderr)
+
+
+# ---- text ----------------------------------------------------------------------------------------------------
+
+
+def visible(text: str) -> str:
+    """The text with everything escaped that a terminal might act upon or hide; ordinary text is unchanged."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+_UNSAFE_JSON: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+
+
+def json_bytes(value: object) -> bytes:
+    """One line of JSON; control characters that JSON lets through are escaped too."""
+    return safe_json(msgspec.json.encode(value)) + b"\n"
+
+
+def safe_json(line: bytes) -> bytes:
+    """The same JSON, DEL and the C1 controls as \\u escapes."""
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return _UNSAFE_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)
+
+
+def write_json(value: object) -> None:
+    """The value as one line on standard output."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(json_bytes(value))
+
+
+# ---- times ---------------------------------------------------------------------------------------------------
+
+
+def time_text(at: Instant) -> str:
+    """`2026-08-21T10:15:00.250Z`: UTC, milliseconds rounded down."""
+    moment = _EPOCH + timedelta(microseconds=at // 1000)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def span_text(ns: int) -> str:
+    """`1h 02m 03s`, `4m 05s`, `7.5s`."""
+    seconds = ns / SECOND
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m {rest:02d}s" if hours else f"{minutes}m {rest:02d}s"
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """SEQ or TIME of a command line; exactly one of the two is set."""
+
+    seq: int | None = None
+    at: Instant | None = None
+
+
+def moment(text: str) -> Moment:
+    """Read SEQ (a whole number) or TIME (RFC 3339; UTC where no zone is given). Raises `Usage`."""
+    if text.isascii() and text.isdigit():
+        return Moment(seq=int(text))
+    found = _NANOSECONDS.fullmatch(text)
+    try:
+        read = datetime.fromisoformat("".join(found.groups()) if found else text)
+    except ValueError:
+        raise Usage(f'"{text[:80]}": want a record number, or a time such as 2026-08-21T10:15:00Z') from None
+    since = (read if read.tzinfo else read.replace(tzinfo=UTC)) - _EPOCH
+    return Moment(at=(since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000)
+
+
+# ---- for people ----------------------------------------------------------------------------------------------
+
+
+def console() -> Console:
+    """Standard output for people: colour on a terminal only, nothing folded where there is none."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 1000
+    return Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=not sys.stdout.isatty())
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> object:
+    """A rich table of texts and numbers; numbers stand to the right, texts are made visible."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [list(row) for row in rows]
+    made = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) for row in listed) and bool(listed)
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        made.add_row(*(Text(visible(str(cell))) for cell in row))
+    return made
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> object:
+    """A list of names and values without a frame."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        made.add_row(Text(name, style="dim"), Text(visible(str(value))))
+    return made
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, on a terminal, once the work has taken a second. Yields `report(done, total)`."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    bar = _Bar(what)
+    try:
+        yield bar.report
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """Draws nothing in the first second."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = time.monotonic()
+        self._drawn: tuple[Callable[[int, int], None], Callable[[], None]] | None = None
+
+    def report(self, done: int, total: int) -> None:
+        if self._drawn is None and time.monotonic() - self._began > 1:
+            self._drawn = self._draw()
+        if self._drawn is not None:
+            self._drawn[0](done, total)
+
+    def close(self) -> None:
+        if self._drawn is not None:
+            self._drawn[1]()
+
+    def _draw(self) -> tuple[Callable[[int, int], None], Callable[[], None]]:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        bar = Progress(console=Console(stderr=True), transient=True)
+        task = bar.add_task(self._what, total=None)
+        bar.start()
+        return lambda done, total: bar.update(task, completed=done, total=total), bar.stop

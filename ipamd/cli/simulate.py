@@ -1,0 +1,213 @@
+"""`ipamd simulate`: one node in virtual time on the embedded cloud's model, and the pool that it settles at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+
+from ipamd.config import VARIABLES, Config, ConfigError, ConfigWarning, load
+from ipamd.core import views
+from ipamd.core.events import Record
+from ipamd.core.types import SECOND
+from ipamd.ec2.latency import PROFILES
+from ipamd.ec2.limits import UnknownInstanceType, limits_of
+from ipamd.ec2.vpc import DEFAULT_SUBNET
+from ipamd.journal.journal import Journal
+from ipamd.sim.engine import Crashed, Engine, Sink
+from ipamd.sim.scenario import NO_LIMIT, Scenario, Settled, live, node
+from ipamd.sim.settle import LIMIT, QUIET
+
+from . import output
+
+PROG = "ipamd simulate"
+PARITY = "UPSTREAM_PARITY"
+PODS_MAX = 1_000_000
+LIMIT_SECONDS = LIMIT // SECOND
+_EPILOG = """\
+Settled means: nothing in flight and no change for --settle virtual seconds; a pool that still changes 600 s after
+the last pod came or went is reported with "settled": false. ec2_calls counts requests to EC2 by action, reads
+(Describe...) included; reads of instance metadata are not requests to EC2.
+Exit code: 0 the simulation ran (settled or not), 1 it failed, 2 wrong usage.
+
+example: ipamd simulate --instance-type t3.small --set ENABLE_PREFIX_DELEGATION=true --pods 58
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    args = parser().parse_args(argv)
+    return output.guarded(PROG, lambda: _simulate(args, argv))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
+        prog=PROG,
+        description="One node in virtual time, without sleeping: the same core as the daemon, pods one at a time.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--instance-type", default="m5.large", metavar="T", help="default %(default)s")
+    made.add_argument("--pods", type=_whole, default=0, metavar="N", help="pods that come (default 0)")
+    made.add_argument("--delete", type=_whole, default=0, metavar="N", help="how many of them go again; seeded choice")
+    made.add_argument("--all-at-once", action="store_true", help="pods come, and go, in one moment; settle after all")
+    made.add_argument("--settle", type=float, default=QUIET // SECOND, metavar="SECONDS", help="default %(default)s")
+    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
+    made.add_argument("--max-pods", type=_whole, metavar="N", help="the node's limit (default: none)")
+    made.add_argument("--subnet", default=DEFAULT_SUBNET, metavar="CIDR", help="default %(default)s")
+    made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
+    made.add_argument("--seed", type=_whole, default=1, metavar="N", help="ids, latencies, choices (default 1)")
+    made.add_argument("--journal", metavar="DIR", help="write the records there; DIR must hold no journal yet")
+    made.add_argument("--json", action="store_true", help="one line of JSON instead of tables")
+    return made
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > 2**53:
+        raise argparse.ArgumentTypeError(f'"{text[:40]}": want a whole number >= 0')
+    return int(text)
+
+
+def _simulate(args: argparse.Namespace, argv: list[str]) -> int:
+    scenario, config = _scenario(args)
+    with _recording(args.journal) as sink:
+        try:
+            engine = node(scenario, sink)
+        except ValueError as error:
+            raise output.Usage(str(error)) from None
+        try:
+            with output.progress("pods") as report:
+                settled = live(scenario, engine, report)
+        except Exception as error:
+            if isinstance(error, Crashed):
+                output.complain(PROG, str(error))
+            print(f"to see it again: {reproduction(argv, config)}", file=sys.stderr)
+            if isinstance(error, Crashed):
+                return output.FINDING
+            raise
+    if not settled.settled:
+        advice = "--journal DIR and `ipamd log show DIR` tell what flaps"
+        output.complain(PROG, f"the pool still changed after {LIMIT_SECONDS} virtual seconds; {advice}")
+    if args.json:
+        output.write_json(settled)
+    else:
+        _show(scenario, engine, settled, args.journal)
+    return output.OK
+
+
+def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
+    """What was asked for. Raises `Usage`."""
+    if args.pods > PODS_MAX:
+        raise output.Usage(f"--pods {args.pods}: want {PODS_MAX} at most")
+    if args.delete > args.pods:
+        raise output.Usage(f"--delete {args.delete}: only {args.pods} pods come; raise --pods or lower --delete")
+    if not 0 < args.settle <= LIMIT_SECONDS:
+        raise output.Usage(f"--settle {args.settle:g}: want more than 0 and at most {LIMIT_SECONDS} seconds")
+    if args.max_pods == 0:
+        raise output.Usage("--max-pods 0: want 1 or more; leave it out for no limit")
+    try:
+        limits = limits_of(args.instance_type)
+        config = load(os.environ, args.set)
+        checked = config.check(prefix_delegation_supported=limits.prefixes)
+    except (UnknownInstanceType, ConfigError) as error:
+        raise output.Usage(str(error)) from None
+    for warning in (*config.warnings, *checked.warnings):
+        _warn(warning)
+    scenario = Scenario(
+        instance_type=args.instance_type,
+        settings=checked.settings,
+        pods=args.pods,
+        delete=args.delete,
+        all_at_once=args.all_at_once,
+        quiet=int(args.settle * SECOND),
+        subnet=args.subnet,
+        max_pods=args.max_pods or NO_LIMIT,
+        latency=args.latency,
+        seed=args.seed,
+    )
+    return scenario, config
+
+
+def _warn(warning: ConfigWarning) -> None:
+    output.complain(PROG, f"warning: {warning.text}")
+
+
+@contextmanager
+def _recording(directory: str | None) -> Iterator[Sink | None]:
+    """Where records go: a fresh journal in `directory`, or nowhere. Raises `Usage` where there is one already."""
+    if directory is None:
+        yield None
+        return
+    journal = Journal.open(directory, sync=False)
+    try:
+        last = journal.recovery.last_seq
+        if last:
+            raise output.Usage(f"--journal {directory}: holds a journal of {last} records; name an empty directory")
+        yield lambda record: _stage(journal, record)
+    finally:
+        journal.close()
+
+
+def _stage(journal: Journal, record: Record) -> None:
+    journal.stage(record)
+
+
+def reproduction(argv: list[str], config: Config, env: Mapping[str, str] = os.environ) -> str:
+    """The one command that runs the same simulation anywhere: what the environment set is spelled out.
+
+    The journal is left out: its directory is taken by now.
+    """
+    words = ["ipamd", "simulate"]
+    given = dict(entry.split("=", 1) for entry in _values_of(argv, "--set"))
+    for name in (*VARIABLES, PARITY):
+        if name in env and name not in given and (name == PARITY or config.sources[name] == "environment"):
+            words += ["--set", f"{name}={env[name]}"]
+    skip = False
+    for word in argv:
+        if skip or word == "--journal" or word.startswith("--journal="):
+            skip = word == "--journal" and not skip
+            continue
+        words.append(word)
+    return shlex.join(words)
+
+
+def _values_of(argv: list[str], option: str) -> list[str]:
+    found = [word.removeprefix(f"{option}=") for word in argv if word.startswith(f"{option}=")]
+    return found + [value for name, value in pairwise(argv) if name == option]
+
+
+# ---- for people ----------------------------------------------------------------------------------------------
+
+
+def _show(scenario: Scenario, engine: Engine, settled: Settled, journal: str | None) -> None:
+    out = output.console()
+    pool = views.pool(engine.state, engine.now)
+    columns = ["device", "ENI", "prefixes", "IPs", "pods", "stays because"]
+    rows = [(eni.device, eni.eni, eni.prefixes, eni.ips, eni.pods, eni.stays or "-") for eni in pool.enis]
+    title = f"{scenario.instance_type} in {scenario.subnet}, {scenario.pods} pods"
+    out.print(output.table(f"{title}, {scenario.delete} deleted" if scenario.delete else title, columns, rows))
+    blocks = [(eni.device, block) for eni in pool.enis for block in eni.blocks if block.prefix]
+    if blocks:
+        rows_of_blocks = [(device, block.cidr, block.pods, block.cooling) for device, block in blocks]
+        out.print(output.table("prefixes", ["device", "prefix", "pods", "cooling"], rows_of_blocks))
+    out.print(output.table("requests to EC2", ["action", "times"], settled.ec2_calls.items()))
+    out.print(output.facts(_facts(engine, settled, journal)))
+
+
+def _facts(engine: Engine, settled: Settled, journal: str | None) -> list[tuple[str, object]]:
+    whole = f" ({settled.unused_prefixes} whole prefixes)" if settled.unused_prefixes else ""
+    rows: list[tuple[str, object]] = [
+        ("addresses for pods", settled.total_ips),
+        ("assigned", settled.assigned),
+        ("unused", f"{settled.unused}{whole}"),
+        ("refused pods", settled.refused),
+        ("settled", "yes" if settled.settled else "no: it flaps"),
+        ("virtual time", output.span_text(int(settled.virtual_seconds * SECOND))),
+        ("records", engine.state.seq),
+    ]
+    return [*rows, ("journal", f"{journal} (try: ipamd replay {shlex.quote(journal)})")] if journal else rows

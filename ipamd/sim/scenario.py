@@ -1,0 +1,145 @@
+"""One node's life as a scenario: what it is, what befalls it, and the pool that is left when it has settled.
+
+    scenario = Scenario(instance_type="t3.small", settings=Settings(...), pods=58)
+    engine = node(scenario, sink=records.append)
+    settled = live(scenario, engine)            # Settled: what `ipamd simulate --json` prints
+
+Random streams are separate per concern and derive from the seed: identifiers and latencies are the cloud's, the
+choice of the pods that go is the workload's, so another setting does not change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import msgspec
+
+from ipamd.core import views
+from ipamd.core.commands import AddNetwork, Assigned, DelNetwork
+from ipamd.core.settings import Settings
+from ipamd.core.types import SECOND, Pod, Sandbox
+from ipamd.ec2.latency import METADATA_LAG, Latency, Profile
+from ipamd.ec2.state import VpcSettings
+from ipamd.ec2.vpc import DEFAULT_SUBNET, make_vpc, node_of
+
+from .engine import EPOCH, Engine, Sink
+from .settle import QUIET, settle
+
+NO_LIMIT: Final = 2**31 - 1
+"""As `max_pods`: the node takes any number of pods."""
+
+Progress = Callable[[int, int], None]
+"""Called with the pods added or deleted so far, and all of them."""
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A node and its workload. Pods come one at a time, and the pool settles after each; then some go likewise."""
+
+    instance_type: str
+    settings: Settings
+    pods: int = 0
+    delete: int = 0
+    """How many of the pods go again; which ones is drawn from the seed."""
+    all_at_once: bool = False
+    """All come in one moment, and all that go, go in one moment."""
+    quiet: int = QUIET
+    """Ns without a change after which the pool is settled."""
+    subnet: str = DEFAULT_SUBNET
+    max_pods: int = NO_LIMIT
+    latency: Profile = "none"
+    seed: int = 1
+
+
+class EniCount(msgspec.Struct, frozen=True):
+    """One ENI: its /28s, its single secondary addresses (primary excluded), its pods."""
+
+    device: int
+    prefixes: int
+    ips: int
+    pods: int
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The pool at the end. `total_ips` are addresses for pods; `ec2_calls` counts requests, reads of EC2 included."""
+
+    enis: tuple[EniCount, ...]
+    total_ips: int
+    assigned: int
+    unused: int
+    unused_prefixes: int
+    virtual_seconds: float
+    ec2_calls: dict[str, int]
+    settled: bool
+    """False: the pool still changed 600 s after the last pod came or went."""
+    refused: int
+    """Pods that got no address; they do not try again."""
+
+
+def node(scenario: Scenario, sink: Sink | None = None) -> Engine:
+    """A fresh instance in a fresh VPC, not started. Raises `UnknownInstanceType`, ValueError for a bad subnet."""
+    lag = METADATA_LAG[scenario.latency]
+    cloud = VpcSettings(seed=scenario.seed, metadata_lag=lag)
+    vpc = make_vpc(cloud, instance_type=scenario.instance_type, subnet=scenario.subnet, now=EPOCH)
+    facts = msgspec.structs.replace(node_of(vpc), max_pods=scenario.max_pods)
+    latency = Latency(scenario.latency, scenario.seed)
+    return Engine(vpc, scenario.settings, facts, latency=latency, sink=sink)
+
+
+def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Settled:
+    """Start the node and let the workload befall it. Raises `Crashed` if node init fails."""
+    began = engine.now
+    engine.start(scenario.seed)
+    settled = settle(engine, scenario.quiet)
+    steps = scenario.pods + scenario.delete
+    placed: list[Sandbox] = []
+    for number in range(scenario.pods):
+        if add(engine, number):
+            placed.append(sandbox(number))
+        if not scenario.all_at_once:
+            settled = settle(engine, scenario.quiet)
+        progress(number + 1, steps)
+    if scenario.all_at_once and scenario.pods:
+        settled = settle(engine, scenario.quiet)
+    refused = scenario.pods - len(placed)
+    going = Random(f"{scenario.seed}/workload").sample(placed, min(scenario.delete, len(placed)))
+    for number, key in enumerate(going):
+        engine.submit(DelNetwork(key, "simulate"))
+        if not scenario.all_at_once:
+            settled = settle(engine, scenario.quiet)
+        progress(scenario.pods + number + 1, steps)
+    if scenario.all_at_once and going:
+        settled = settle(engine, scenario.quiet)
+    return summary(engine, began, settled, refused)
+
+
+def sandbox(number: int) -> Sandbox:
+    """The key of the workload's pod number `number` (from 0)."""
+    return Sandbox("aws-cni", f"{number:064x}", "eth0")
+
+
+def add(engine: Engine, number: int) -> bool:
+    """The workload's pod comes; whether it got an address."""
+    return isinstance(engine.submit(AddNetwork(sandbox(number), Pod("default", f"pod-{number}", 1))), Assigned)
+
+
+def summary(engine: Engine, began: int, settled: bool, refused: int) -> Settled:
+    """The pool of the present moment; `began` in ns is when the node started."""
+    pool = views.pool(engine.state, engine.now)
+    seconds = round((engine.now - began) / SECOND, 3)
+    return Settled(
+        enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods) for eni in pool.enis),
+        total_ips=pool.total_ips,
+        assigned=pool.assigned,
+        unused=pool.unused,
+        unused_prefixes=pool.unused_prefixes,
+        virtual_seconds=int(seconds) if seconds == int(seconds) else seconds,
+        ec2_calls=dict(sorted(engine.requests.items())),
+        settled=settled,
+        refused=refused,
+    )
