@@ -126,7 +126,7 @@ def _evaluate(state: State, work: Work, now: Instant) -> list[ev.Event]:
         case Init(step="prescale"):
             return plan.prescale(state, now)
         case Init():
-            return init.evaluate(state, work)
+            return init.evaluate(state, work, now)
         case Grow():
             return grow.evaluate(state, work)
         case Resync():

@@ -51,7 +51,7 @@ from .calls import (
 from .fill import unassign_calls
 from .grow import TOKEN_TAG
 from .resync import quoted_id
-from .state import Eni, State
+from .state import State
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, logged, moved, text_of
 from .types import Instant, Pod, ip4_text
 from .work import Adoption, Candidate, Init
@@ -105,7 +105,7 @@ def _refresh(state: State) -> RefreshPodRules:
     return RefreshPodRules(tuple(pods))
 
 
-def evaluate(state: State, work: Init) -> list[ev.Event]:
+def evaluate(state: State, work: Init, now: Instant) -> list[ev.Event]:
     """A step that has nothing (more) to ask."""
     match work.step:
         case "orphans" | "drop":
@@ -117,7 +117,7 @@ def evaluate(state: State, work: Init) -> list[ev.Event]:
             rest = adopt.next_candidate(state, work.adoption)
             return [*adopt.admit(state, work.adoption), moved(Init("adopt", adoption=rest))]
         case "prune":
-            return _clean(state)
+            return _clean(state, now)
         case "clean":
             return [moved(Init("rules"))]
         case "rules":
@@ -297,24 +297,30 @@ def _links(state: State, seen: View | Failed) -> list[ev.Event]:
     return [*released, moved(Init("prune", calls=tuple(calls)))]
 
 
-def _clean(state: State) -> list[ev.Event]:
-    """INIT-27, INIT-28, POOL-48: unused blocks of the other mode, and of excluded ENIs, go back to EC2."""
+def _clean(state: State, now: Instant) -> list[ev.Event]:
+    """INIT-27, INIT-28, POOL-48: unused blocks of the other mode, and of excluded ENIs, go back to EC2.
+
+    Those with a cooling address wait for it (see purge), unless the quirk lets them go at once.
+    """
+    if state.settings.provisioning_disabled:
+        return [moved(Init("clean"))]
+    late = state.settings.quirks.cooling_released_by_scale_down
     events: list[ev.Event] = []
     calls: list[Ec2Call | HostCall] = []
     mode = state.settings.prefix_delegation
     for eni in state.enis.values():
         idle = [block for block in eni.blocks.values() if not block.assigned]
-        blocks = [block.cidr for block in idle if block.prefix != mode or _excluded_unused(state, eni, block.prefix)]
-        events += [ev.CidrRemoved(eni.eni, cidr, "leftover") for cidr in blocks]
+        blocks = []
+        for block in idle:
+            if block.prefix == mode and not eni.excluded:
+                continue
+            if not late and block.cooling_at(now, state.cooldown):
+                events.append(ev.PurgeDue(eni.eni, block.cidr, block.cooling[-1][0] + state.cooldown + 1))
+                continue
+            events.append(ev.CidrRemoved(eni.eni, block.cidr, "leftover"))
+            blocks.append(block.cidr)
         calls += unassign_calls(eni, blocks)
-    if state.settings.provisioning_disabled:
-        return [moved(Init("clean"))]
     return [*events, moved(Init("clean", calls=tuple(calls)))]
-
-
-def _excluded_unused(state: State, eni: Eni, prefix: bool) -> bool:
-    """POOL-48: on an excluded ENI the unused blocks of the mode's own kind go too."""
-    return eni.excluded and prefix == state.settings.prefix_delegation
 
 
 def _to_groups(state: State) -> list[ev.Event]:

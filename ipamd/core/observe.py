@@ -12,6 +12,7 @@ from . import events as ev
 from .calls import Ec2Eni, MetadataEni, MetadataView
 from .state import Eni, State
 from .types import CidrText, Instant, single
+from .work import Resync
 
 Kind: TypeAlias = Literal["addresses", "prefixes"]
 
@@ -87,8 +88,11 @@ def reconcile(
 
 
 def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:
-    """The same view without its ENIs when they hold just what the store holds; the driver records this instead."""
-    if len(seen.enis) != len(state.enis):
+    """The same view without its ENIs when they hold just what the store holds; the driver records this instead.
+
+    Only for a reconcile or the watcher: node init and a growing ENI need to see what is there.
+    """
+    if not isinstance(state.pool.work, Resync | None) or len(seen.enis) != len(state.enis):
         return seen
     for shown in seen.enis:
         eni = state.enis.get(shown.eni)

@@ -1,0 +1,242 @@
+"""Random lives of one node against the pure cloud: safety after every record, liveness when the faults stop."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ipamd.core import invariants, snapshot
+from ipamd.core.commands import AddNetwork, Assigned, DelNetwork, Refused, Released
+from ipamd.core.decide import decide
+from ipamd.core.events import CidrRemoved, EniLeft, Record
+from ipamd.core.evolve import fold
+from ipamd.core.plan import plan
+from ipamd.core.settings import Quirks, Settings
+from ipamd.core.state import State
+from ipamd.core.types import MS, SECOND, Pod, Sandbox, ip4_text
+from ipamd.ec2.latency import Latency
+from ipamd.ec2.state import VpcSettings
+from ipamd.ec2.vpc import make_vpc, node_of
+from ipamd.sim.engine import EPOCH, Engine
+
+STRICT = Quirks(**{name: True for name in Quirks.__struct_fields__})
+ACTIONS = (
+    "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
+    "ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface",
+    "DescribeNetworkInterfaces", "DescribeInstances", "DescribeSubnets", "FindNetworkInterfaces",
+)  # fmt: skip
+CODES = ("InsufficientCidrBlocks", "InsufficientFreeAddressesInSubnet", "PrivateIpAddressLimitExceeded",
+         "RequestLimitExceeded", "UnauthorizedOperation", "InternalError")  # fmt: skip
+
+pool_settings = st.builds(
+    Settings,
+    warm_ip_target=st.sampled_from([0, 0, 1, 2, 5]),
+    minimum_ip_target=st.sampled_from([0, 0, 3, 10]),
+    warm_eni_target=st.sampled_from([0, 1, 1, 2]),
+    warm_prefix_target=st.sampled_from([0, 1, 1, 2]),
+    max_eni=st.sampled_from([0, 0, 2]),
+    prefix_delegation=st.booleans(),
+    ip_cooldown_period=st.sampled_from([0, 30, 30, 90]),
+    subnet_discovery=st.booleans(),
+    quirks=st.sampled_from([Quirks(), Quirks(), STRICT]),
+)
+
+
+class Life(RuleBasedStateMachine):
+    """A node's life; `self.held` is what its callers believe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Record] = []
+        self.held: dict[Sandbox, str] = {}
+        self.released: dict[str, int] = {}
+        self.serial = 0
+
+    @initialize(
+        chosen=pool_settings,
+        instance_type=st.sampled_from(["t3.small", "t3.small", "c5.large"]),
+        subnet=st.sampled_from(["10.0.0.0/24", "10.0.0.0/26", "10.0.0.0/20"]),
+        latency=st.sampled_from(["none", "realistic"]),
+        seed=st.integers(0, 2**16),
+    )
+    def begin(self, chosen: Settings, instance_type: str, subnet: str, latency: str, seed: int) -> None:
+        lag = 1500 * MS if latency == "realistic" else 0
+        vpc = make_vpc(VpcSettings(seed=seed, metadata_lag=lag), instance_type=instance_type, subnet=subnet, now=EPOCH)
+        node = msgspec.structs.replace(node_of(vpc), max_pods=10_000)
+        self.engine = Engine(
+            vpc, chosen, node, latency=Latency("realistic" if latency == "realistic" else "none", seed), sink=self.written
+        )
+        self.engine.start(seed)
+        self.wait_ready()
+
+    def written(self, record: Record) -> None:
+        """After each record: the invariants, and nothing assigned that the cloud does not have on this node."""
+        self.records.append(record)
+        invariants.check(self.engine.state)
+        for event in record.events:
+            if isinstance(event, CidrRemoved):
+                self.block_left(event, record.at)
+            elif isinstance(event, EniLeft) and event.why == "gone":
+                self.released.clear()
+
+    def block_left(self, event: CidrRemoved, at: int) -> None:
+        """What the pool gives back has cooled; what the cloud took may come again at any time."""
+        network = IPv4Network(event.cidr)
+        inside = [address for address in self.released if IPv4Address(address) in network]
+        if event.why in ("restart", "resync") or self.engine.settings.quirks.cooling_released_by_scale_down:
+            for address in inside:
+                del self.released[address]
+            return
+        cooldown = self.engine.state.cooldown
+        assert all(at - self.released[address] > cooldown for address in inside), f"{event.cidr} still cools"
+
+    def wait_ready(self) -> None:
+        """Init ends by itself: at the latest after every retry of every step."""
+        for _ in range(200):
+            if self.engine.state.phase == "ready":
+                return
+            self.engine.advance(self.engine.now + 10 * SECOND)
+        raise AssertionError(f"init hangs at {self.engine.state.pool.work}")
+
+    @rule(count=st.integers(1, 20))
+    def add(self, count: int) -> None:
+        """Pods arrive; a granted address is nobody else's and has cooled."""
+        for _ in range(count):
+            self.serial += 1
+            sandbox = Sandbox("aws-cni", f"c{self.serial}", "eth0")
+            answer = self.engine.submit(AddNetwork(sandbox, Pod("default", f"pod-{self.serial}", 1)))
+            assert isinstance(answer, Assigned | Refused)
+            if isinstance(answer, Assigned):
+                self.granted(sandbox, answer)
+
+    def granted(self, sandbox: Sandbox, answer: Assigned) -> None:
+        assert answer.address not in self.held.values()
+        last = self.released.get(answer.address)
+        if last is not None:
+            assert self.engine.now - last > self.engine.state.cooldown, "the cooldown was not respected"
+        self.held[sandbox] = answer.address
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), count=st.integers(1, 12))
+    def delete(self, data: st.DataObject, count: int) -> None:
+        """Pods go."""
+        for _ in range(min(count, len(self.held))):
+            sandbox = data.draw(st.sampled_from(sorted(self.held, key=lambda s: s.container)))
+            answer = self.engine.submit(DelNetwork(sandbox, "PodDeleted"))
+            address = self.held.pop(sandbox)
+            assert isinstance(answer, Released) and answer.address == address
+            self.released[address] = self.engine.now
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        """The same ADD again gives the same address (DM-30)."""
+        sandbox = data.draw(st.sampled_from(sorted(self.held, key=lambda s: s.container)))
+        answer = self.engine.submit(AddNetwork(sandbox))
+        assert isinstance(answer, Assigned) and answer.repeated and answer.address == self.held[sandbox]
+
+    @rule(seconds=st.sampled_from([0.1, 1, 2.5, 5, 31, 61, 130]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.engine.advance(self.engine.now + int(seconds * SECOND))
+
+    @rule(action=st.sampled_from(ACTIONS), code=st.sampled_from(CODES), times=st.integers(1, 3))
+    def fault(self, action: str, code: str, times: int) -> None:
+        """EC2 refuses something soon."""
+        self.engine.vpc.faults.fail_next(action, code, times=times)
+
+    @rule(action=st.sampled_from(ACTIONS[:7]), effect=st.booleans())
+    def lose(self, action: str, effect: bool) -> None:
+        """An answer of EC2 gets lost, with or without the effect."""
+        self.engine.vpc.faults.lose_next(action, effect=effect)
+
+    @rule(chosen=pool_settings)
+    def restart(self, chosen: Settings) -> None:
+        """SIGKILL and a new process, other settings included: nothing held is lost (upstream: what metadata lags)."""
+        quirks = self.engine.state.settings.quirks
+        self.engine.vpc.faults.clear()
+        self.engine.settings = msgspec.structs.replace(chosen, quirks=quirks)
+        if quirks.restart_forgets:
+            self.released.clear()
+        self.engine.start(self.serial)
+        self.wait_ready()
+        if quirks.restart_trusts_metadata:
+            owners = self.engine.state.stores[0].owners
+            self.held = {sandbox: address for sandbox, address in self.held.items() if sandbox in owners}
+
+    @invariant()
+    def nothing_assigned_that_the_cloud_lacks(self) -> None:
+        """Every assigned address is on the ENI that State says, in the cloud."""
+        if not hasattr(self, "engine"):
+            return
+        for eni in self.engine.state.enis.values():
+            row = self.engine.vpc.enis.get(eni.eni)
+            there = {*(row.addresses if row else ()), *(row.prefixes if row else ())}
+            for cidr, block in eni.blocks.items():
+                if block.assigned:
+                    assert row is not None and cidr.removesuffix("/32") in there, f"{cidr} is not on {eni.eni}"
+
+    @invariant()
+    def callers_and_state_agree(self) -> None:
+        """What callers were told is what State holds."""
+        if not hasattr(self, "engine"):
+            return
+        owners = self.engine.state.stores[0].owners
+        assert {s: ip4_text(block.base + offset) for s, (block, offset) in owners.items()} == self.held
+
+    def teardown(self) -> None:
+        """Replay equals live, every cause decides again what was recorded, and the plan comes to rest."""
+        if not hasattr(self, "engine"):
+            return
+        self.replay()
+        self.engine.vpc.faults.clear()
+        if not flaps(self.engine.settings):
+            self.rests()
+
+    def replay(self) -> None:
+        state = State()
+        for record in self.records:
+            assert decide(state, record.cause, record.at).events == record.events
+            fold(state, record)
+        assert snapshot.encode(state) == snapshot.encode(self.engine.state)
+        assert snapshot.encode(snapshot.fork(state)) == snapshot.encode(state)
+
+    def rests(self) -> None:
+        """Liveness: without faults and demand the pool wants nothing more, within the longest pause and retries."""
+        for _ in range(60):
+            self.engine.advance(self.engine.now + 20 * SECOND)
+            if not plan(self.engine.state, self.engine.now).calls and self.engine.state.pool.work is None:
+                if self.quiet():
+                    return
+        raise AssertionError(f"the pool does not rest: {plan(self.engine.state, self.engine.now)}")
+
+    def quiet(self) -> bool:
+        """Nothing but reconcile stamps for two minutes."""
+        seq = self.engine.state.seq
+        self.engine.advance(self.engine.now + 130 * SECOND)
+        return all("CallStarted" not in str(record.events) for record in self.records[seq:])
+
+
+def flaps(chosen: Settings) -> bool:
+    """Settings under which the pool never rests upstream either, or cannot for want of room."""
+    if chosen.prefix_delegation:
+        no_targets = not chosen.warm_ip_target and not chosen.minimum_ip_target
+        return no_targets and not chosen.warm_prefix_target
+    return not chosen.warm_eni_target
+
+
+class LifeTest(Life.TestCase):  # type: ignore[name-defined,misc]
+    """Hypothesis drives it; more examples with IPAMD_EXAMPLES."""
+
+    settings = settings(
+        max_examples=int(os.environ.get("IPAMD_EXAMPLES", "60")),
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate] if os.environ.get("IPAMD_NO_SHRINK") else list(Phase),
+    )
