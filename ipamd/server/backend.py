@@ -1,0 +1,258 @@
+"""rpc.CNIBackend and rpc.ConfigServerBackend: the plugin asks here, the machine answers (RPC-18..58).
+
+Refusals keep upstream's reply, Success=false and nothing else (RPC-33); why, and what to do, goes to the log and
+into the trailing metadata `ipamd-reason`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, NoReturn, TypeAlias, assert_never
+
+import grpc
+import msgspec
+from google.protobuf.empty_pb2 import Empty
+
+from ipamd.core.assign import FIELD_MAX
+from ipamd.core.commands import (
+    AddNetwork,
+    Answer,
+    Assigned,
+    Command,
+    DelNetwork,
+    NotReady,
+    RefuseAdd,
+    Refused,
+    Released,
+    UnknownPod,
+)
+from ipamd.core.state import State
+from ipamd.core.types import Pod, Sandbox
+from ipamd.rpc.rpc_pb2 import (
+    AddNetworkReply,
+    AddNetworkRequest,
+    DelNetworkReply,
+    DelNetworkRequest,
+    IPAllocationMetadata,
+    NetworkPolicyAgentConfigReply,
+)
+
+from .counts import RequestCounts
+
+Submit: TypeAlias = Callable[[Command], Awaitable[Answer]]
+"""One command; the answer once it is durable. Raises when the journal cannot take it."""
+VpcCidrs: TypeAlias = Callable[[], Awaitable[tuple[str, ...]]]
+"""RPC-35: the VPC's IPv4 blocks, read live. Raises when instance metadata does not answer."""
+Snat: TypeAlias = Callable[[], tuple[bool, tuple[str, ...]]]
+"""ENV-48: external SNAT, and the CIDRs that are excluded from SNAT, as they stand now."""
+GetState: TypeAlias = Callable[[], State]
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+REASON_KEY: Final = "ipamd-reason"
+UNKNOWN_POD: Final = "1 error occurred:\n\t* datastore: unknown pod\n\n"
+"""RPC-46, byte by byte: the plugin looks for the words after the asterisk."""
+_ADD_FIELDS: Final = (
+    "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_INFRA_CONTAINER_ID", "Netns", "IfName", "NetworkName", "ContainerID",
+    "ClientVersion",
+)  # fmt: skip
+_DEL_FIELDS: Final = (
+    "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_INFRA_CONTAINER_ID", "Reason", "IfName", "NetworkName", "ContainerID",
+    "ClientVersion", "K8S_POD_UID",
+)  # fmt: skip
+_SHOWN: Final = 256
+_log = logging.getLogger(__name__)
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """Bytes that are no such message."""
+
+    message: str
+    size: int
+    why: str
+
+
+class Backend:
+    """The two services' methods, each with gRPC's signature for asyncio."""
+
+    def __init__(
+        self,
+        *,
+        submit: Submit,
+        vpc_cidrs: VpcCidrs,
+        snat: Snat,
+        state: GetState,
+        version: str = "",
+        counts: RequestCounts | None = None,
+    ) -> None:
+        self.counts = counts if counts is not None else RequestCounts()
+        self._submit = submit
+        self._vpc_cidrs = vpc_cidrs
+        self._snat = snat
+        self._state = state
+        self._version = version
+        """RPC-20: empty in upstream's builds, and so is what its plugin sends."""
+
+    async def add_network(self, request: AddNetworkRequest | Malformed, context: Context) -> AddNetworkReply:
+        """RPC-21..38."""
+        if isinstance(request, Malformed):
+            await _reject_bytes(request, context)
+        self.counts.adds += 1
+        if request.ClientVersion != self._version:
+            await self._reject_version("Add", request.ClientVersion, context)
+        fault = _too_long(request, _ADD_FIELDS)
+        if not fault and request.RequiresMultiNICAttachment:
+            fault = "RequiresMultiNICAttachment is set, but ENABLE_MULTI_NIC is off"  # RPC-29
+        if fault:
+            return await self._refuse(request, fault, context)
+        sandbox = Sandbox(request.NetworkName, request.ContainerID, request.IfName)
+        command = AddNetwork(sandbox, Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME, 1))
+        answer = await self._answer(command, context)
+        match answer:
+            case Assigned():
+                if answer.repeated:
+                    _log.info("AssignPodIPv4Address: duplicate pod assign for sandbox %s", sandbox.text)
+                return await self._assigned(answer, context)
+            case Refused():
+                return _refused(answer, context)
+            case NotReady():
+                await _not_ready(answer, context)
+            case Released() | UnknownPod() | None:
+                raise AssertionError(f"AddNetwork was answered {answer!r}")
+            case _:
+                assert_never(answer)
+
+    async def del_network(self, request: DelNetworkRequest | Malformed, context: Context) -> DelNetworkReply:
+        """RPC-43..47, RPC-55."""
+        if isinstance(request, Malformed):
+            await _reject_bytes(request, context)
+        self.counts.deleted(request.Reason)
+        if request.ClientVersion != self._version:
+            await self._reject_version("Del", request.ClientVersion, context)
+        sandbox = Sandbox(request.NetworkName, request.ContainerID, request.IfName)
+        fault = _too_long(request, _DEL_FIELDS)
+        if fault:  # AddNetwork never took such a sandbox, so it holds nothing
+            await _unknown_pod(sandbox, context, fault)
+        answer = await self._answer(DelNetwork(sandbox, request.Reason), context)
+        match answer:
+            case Released():
+                held = IPAllocationMetadata(
+                    IPv4Addr=answer.address, DeviceNumber=answer.device, RouteTableId=answer.table
+                )
+                policy = self._state().settings.network_policy_mode
+                return DelNetworkReply(Success=True, IPAllocationMetadata=[held], NetworkPolicyMode=policy)
+            case UnknownPod():
+                await _unknown_pod(sandbox, context)
+            case NotReady():
+                await _not_ready(answer, context)
+            case Assigned() | Refused() | None:
+                raise AssertionError(f"DelNetwork was answered {answer!r}")
+            case _:
+                assert_never(answer)
+
+    async def get_network_policy_configs(
+        self, request: Empty | Malformed, context: Context
+    ) -> NetworkPolicyAgentConfigReply:
+        """RPC-58. There is no version to check (RPC-18)."""
+        if isinstance(request, Malformed):
+            await _reject_bytes(request, context)
+        state = self._state()
+        return NetworkPolicyAgentConfigReply(
+            NetworkPolicyMode=state.settings.network_policy_mode,
+            MultiNICEnabled=False,
+            NodeIPv4=state.node.primary_ip,
+            InstanceID=state.node.instance,
+            Region=state.node.region,
+        )
+
+    async def _answer(self, command: Command, context: Context) -> Answer:
+        """What the machine says once it is on disk; UNAVAILABLE when it cannot be recorded."""
+        try:
+            return await self._submit(command)
+        except AssertionError:
+            raise
+        except Exception as error:
+            text = f"{type(command).__name__} could not be recorded: {error}"
+            _log.error("%s", text)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _cut(text, 1024))
+
+    async def _assigned(self, answer: Assigned, context: Context) -> AddNetworkReply:
+        """RPC-34, RPC-35, RPC-38. Without metadata the call fails and the address stays assigned (RPC-37)."""
+        try:
+            cidrs = await self._vpc_cidrs()
+        except AssertionError:
+            raise
+        except Exception as error:
+            _log.error("AddNetwork: %s stays assigned, but the VPC's CIDRs cannot be read: %s", answer.address, error)
+            await context.abort(grpc.StatusCode.UNKNOWN, _cut(str(error), 1024))
+        external, excluded = self._snat()
+        held = IPAllocationMetadata(IPv4Addr=answer.address, DeviceNumber=answer.device, RouteTableId=answer.table)
+        return AddNetworkReply(
+            Success=True,
+            IPAllocationMetadata=[held],
+            UseExternalSNAT=external,
+            VPCv4CIDRs=cidrs if external else (*cidrs, *excluded),
+            NetworkPolicyMode=self._state().settings.network_policy_mode,
+        )
+
+    async def _refuse(self, request: AddNetworkRequest, fault: str, context: Context) -> AddNetworkReply:
+        """A request that cannot name a sandbox is refused here, and recorded without what was wrong with it."""
+        pod = Pod(_cut(request.K8S_POD_NAMESPACE), _cut(request.K8S_POD_NAME))
+        refused = Refused("invalid", fault, "correct the request; the CNI runtime and the plugin make it")
+        await self._answer(RefuseAdd(pod, refused.reason, refused.fact), context)
+        return _refused(refused, context)
+
+    async def _reject_version(self, verb: str, sent: str, context: Context) -> NoReturn:
+        """RPC-18."""
+        text = f'wrong client version "{_cut(sent)}" (!= "{self._version}")'
+        _log.warning("Rejecting %sNetwork request: %s", verb, text)
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+
+
+def _refused(refused: Refused, context: Context) -> AddNetworkReply:
+    """RPC-33."""
+    _log.warning("Returning failure response for AddNetwork: %s", refused.text)
+    context.set_trailing_metadata(((REASON_KEY, ascii_line(refused.text)),))
+    return AddNetworkReply(Success=False)
+
+
+async def _unknown_pod(sandbox: Sandbox, context: Context, fault: str = "") -> NoReturn:
+    """RPC-46: gRPC drops the reply, only the status is seen (RPC-47)."""
+    _log.warning("UnassignPodIPAddress: Failed to find sandbox %s", _cut(sandbox.text, 1024))
+    if fault:
+        context.set_trailing_metadata(((REASON_KEY, ascii_line(f"invalid: {fault}")),))
+    await context.abort(grpc.StatusCode.UNKNOWN, UNKNOWN_POD)
+
+
+async def _not_ready(answer: NotReady, context: Context) -> NoReturn:
+    await context.abort(
+        grpc.StatusCode.UNAVAILABLE, f"ipamd is not ready (phase {answer.phase}): retry when node init has ended"
+    )
+
+
+async def _reject_bytes(request: Malformed, context: Context) -> NoReturn:
+    """INTERNAL, as grpc-go says of bytes that do not decode."""
+    text = f"{request.message} of {request.size} bytes: no such protobuf message ({request.why}); want proto/rpc.proto"
+    _log.warning("%s, from %s", text, context.peer())
+    await context.abort(grpc.StatusCode.INTERNAL, text)
+
+
+def _too_long(request: AddNetworkRequest | DelNetworkRequest, fields: tuple[str, ...]) -> str:
+    """The first field that is longer than 4 KiB, as a fact; "" if there is none. Short requests cost one call."""
+    if request.ByteSize() <= FIELD_MAX:
+        return ""
+    for name in fields:
+        size = len(getattr(request, name).encode())
+        if size > FIELD_MAX:
+            return f"{name} has {size} bytes, at most {FIELD_MAX} are taken"
+    return ""
+
+
+def ascii_line(text: str) -> str:
+    """One line of printable ASCII, 1 KiB at most: what a gRPC metadata value may hold."""
+    safe = text.encode("ascii", "backslashreplace").decode("ascii")
+    return _cut("".join(letter if letter.isprintable() else " " for letter in safe), 1024).strip()
+
+
+def _cut(text: str, length: int = _SHOWN) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."

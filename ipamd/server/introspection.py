@@ -1,0 +1,155 @@
+"""Introspection over HTTP: the stores and the environment as upstream shows them (HTTP-1..HTTP-10)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from aiohttp import web
+
+from ipamd.core.state import Address, Block, Eni, State
+from ipamd.core.types import SECOND, Instant, ip4_text
+
+Document: TypeAlias = dict[str, Any]
+Env: TypeAlias = Callable[[], Mapping[str, Any]]
+
+_TIMEOUT: Final = 5.0
+"""HTTP-1: seconds for one answer."""
+_NO_TIME: Final = "0001-01-01T00:00:00Z"
+_ROUTES: Final = ("/v1/enis", "/v1/eni-configs", "/v1/networkutils-env-settings", "/v1/ipamd-env-settings")
+_log = logging.getLogger(__name__)
+
+
+async def no_eni_config() -> str | None:
+    """Without an API server there is no Node to read the ENIConfig's name from (HTTP-7)."""
+    return None
+
+
+class Introspection:
+    """The routes of HTTP-2; every other path answers with their list, whatever the method is."""
+
+    def __init__(
+        self,
+        *,
+        state: Callable[[], State],
+        network_env: Env,
+        ipamd_env: Env,
+        eni_config: Callable[[], Awaitable[str | None]] = no_eni_config,
+    ) -> None:
+        self._state = state
+        self._network_env = network_env
+        self._ipamd_env = ipamd_env
+        self._eni_config = eni_config
+
+    def application(self) -> web.Application:
+        """An aiohttp application with one handler for all paths and methods."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        _log.info(
+            "Handling http request: %s, from: %s, URI: %s", request.method, request.remote, request.path_qs[:1024]
+        )
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._document(request.path)
+        except TimeoutError:
+            return web.Response(status=500, text="Internal Server Error")
+
+    async def _document(self, path: str) -> web.Response:
+        match path:
+            case "/v1/enis":
+                return _json(enis(self._state()))
+            case "/v1/eni-configs":
+                name = await self._eni_config()
+                return web.Response(status=404, text="Not Found") if name is None else _json(name)
+            case "/v1/networkutils-env-settings":
+                return _json(dict(sorted(self._network_env().items())))
+            case "/v1/ipamd-env-settings":
+                return _json(dict(sorted(self._ipamd_env().items())))
+            case _:
+                return _json({"AvailableCommands": _ROUTES})
+
+
+def _json(document: object) -> web.Response:
+    """JSON with <, > and & escaped, as Go writes it; the type is what Go's sniffing calls such a body (HTTP-2)."""
+    body = msgspec.json.encode(document)
+    for letter, escaped in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):
+        body = body.replace(letter, escaped)
+    return web.Response(body=body, content_type="text/plain", charset="utf-8")
+
+
+def enis(state: State) -> Document:
+    """HTTP-4: card number -> totals and ENIs. Keys of objects that are maps upstream are sorted as Go sorts them."""
+    shown: Document = {}
+    for card, store in sorted(state.stores.items(), key=lambda item: str(item[0])):
+        held = sorted((eni for eni in state.enis.values() if eni.card == card), key=lambda eni: eni.eni)
+        shown[str(card)] = {
+            "TotalIPs": sum(block.size for eni in held for block in eni.blocks.values()) + store.drift_total,
+            "AssignedIPs": sum(eni.assigned for eni in held),
+            "ENIs": {eni.eni: _eni(eni) for eni in held},
+        }
+    return shown
+
+
+def _eni(eni: Eni) -> Document:
+    return {
+        "ID": eni.eni,
+        "IsPrimary": eni.primary,
+        "IsTrunk": eni.trunk,
+        "IsEFA": eni.efa,
+        "DeviceNumber": eni.device,
+        "AvailableIPv4Cidrs": {cidr: _block(block) for cidr, block in sorted(eni.blocks.items())},
+        "IPv6Cidrs": {},
+        "IsExcludedForPodIPs": eni.excluded,
+        "RouteTableID": eni.table,
+        "SubnetID": eni.subnet,
+    }
+
+
+def _block(block: Block) -> Document:
+    addresses = {ip4_text(block.base + offset): record for offset, record in block.records.items()}
+    ip, _, length = block.cidr.partition("/")
+    return {
+        "Cidr": {"IP": ip, "Mask": mask(int(length))},
+        "IPAddresses": {text: _address(text, record) for text, record in sorted(addresses.items())},
+        "IsPrefix": block.prefix,
+        "AddressFamily": "",  # DM-47
+    }
+
+
+def _address(text: str, record: Address) -> Document:
+    """HTTP-5: container and interface are blanked."""
+    pod = {
+        "k8sPodNamespace": record.pod.namespace,
+        "k8sPodName": record.pod.name,
+        "interfacesCount": record.pod.interfaces,
+    }
+    network = record.sandbox.network if record.sandbox is not None else ""
+    return {
+        "Address": text,
+        "IPAMKey": {"networkName": network, "containerID": "", "ifName": ""},
+        "IPAMMetadata": {key: value for key, value in pod.items() if value},
+        "AssignedTime": rfc3339(record.assigned_at),
+        "UnassignedTime": rfc3339(record.released_at),
+    }
+
+
+def mask(length: int) -> str:
+    """Base64 of the bytes of an IPv4 mask: /28 is `////8A==` (HTTP-5)."""
+    return base64.b64encode((0xFFFFFFFF << (32 - length) & 0xFFFFFFFF).to_bytes(4)).decode()
+
+
+def rfc3339(instant: Instant) -> str:
+    """RFC 3339 in UTC with as many digits of the second as there are; 0 is Go's zero time."""
+    if not instant:
+        return _NO_TIME
+    seconds, rest = divmod(instant, SECOND)
+    fraction = f".{rest:09}".rstrip("0") if rest else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
