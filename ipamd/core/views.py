@@ -205,31 +205,22 @@ def loop(state: State, now: Instant) -> LoopView:
 # ---- the checkpoint ------------------------------------------------------------------------------------------
 
 
-_METADATA_KEYS: Final = {"namespace": "k8sPodNamespace", "name": "k8sPodName", "interfaces": "interfacesCount"}
-_KEYS: Final = {
-    "network": "networkName",
-    "container": "containerID",
-    "interface": "ifName",
-    "assigned_at": "allocationTimestamp",
-}
+class CheckpointPod(msgspec.Struct, frozen=True, omit_defaults=True):
+    """DM-58, named as there: each member is left out when it is empty or zero."""
+
+    k8sPodNamespace: str = ""
+    k8sPodName: str = ""
+    interfacesCount: int = 0
 
 
-class CheckpointPod(msgspec.Struct, frozen=True, omit_defaults=True, rename=_METADATA_KEYS):
-    """DM-58: each member is left out when it is empty or zero."""
+class Allocation(msgspec.Struct, frozen=True):
+    """DM-58, named as there: one assigned address; `allocationTimestamp` in ns since the epoch."""
 
-    namespace: str = ""
-    name: str = ""
-    interfaces: int = 0
-
-
-class Allocation(msgspec.Struct, frozen=True, rename=_KEYS):
-    """DM-58: one assigned address; `assigned_at` in ns since the epoch."""
-
-    network: str
-    container: str
-    interface: str
+    networkName: str
+    containerID: str
+    ifName: str
     ipv4: Ipv4Text
-    assigned_at: Instant
+    allocationTimestamp: Instant
     metadata: CheckpointPod
 
 
