@@ -1,0 +1,77 @@
+"""`ipamd COMMAND ...`: finds the command and nothing more, so that help and a wrong word cost no imports.
+
+Each command is a module of this package with `main(argv) -> int` and a parser of its own. Exit codes: 0 fine,
+1 a finding or a failure, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+DISTRIBUTION = "ipamd-emulator"
+COMMANDS = {
+    "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
+    "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
+    "log": ("log", "show, follow or verify a journal"),
+    "state": ("state", "what a journal adds up to, now or at an earlier moment"),
+    "replay": ("replay", "decide every record of a journal again and show the first difference"),
+}
+"""Command -> its module in this package and one line of help."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (without the program's name; the process's own by default). Returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as ended:  # argparse: 0 after --help, 2 after wrong usage
+        return ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _reader_gone()
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words:
+        print(_usage(), file=sys.stderr)
+        return 2
+    match words[0]:
+        case "-h" | "--help" | "help":
+            print(_usage())
+            return 0
+        case "--version":
+            from importlib.metadata import version
+
+            print(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
+            return 0
+        case name if name in COMMANDS:
+            from importlib import import_module
+
+            code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").main(words[1:])
+            return code
+        case other:
+            print(f"ipamd: {other[:64]!a}: no such command; want one of {', '.join(COMMANDS)}", file=sys.stderr)
+            return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {line}" for name, (_, line) in COMMANDS.items())
+    return f"""\
+usage: ipamd COMMAND ...
+
+{listed}
+
+ipamd COMMAND --help tells more; ipamd --version
+An independent emulator of ipamd, the node IP address daemon of the Amazon VPC CNI."""
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has seen enough; nothing is left to be flushed when the interpreter ends."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
