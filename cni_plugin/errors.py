@@ -23,7 +23,7 @@ VETH_PREFIX = "conf.VethPrefix can be at most 4 characters long"
 # CNI_ARGS: "arg" on ADD, "args" on DEL.
 ADD_ARGS = "add cmd: failed to load k8s config from arg"
 DEL_ARGS = "del cmd: failed to load k8s config from args"
-# ipamd.
+# ipamd. The dial is lazy, so its failure shows as the RPC's and the first of these is never seen.
 ADD_DIAL = "add cmd: failed to connect to backend server"
 ADD_RPC = "add cmd: Error received from AddNetwork gRPC call"
 ADD_NO_ADDRESS = "add cmd: failed to assign an IP address to container"

@@ -23,7 +23,7 @@ OPEN_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLO
 class Log:
     """A destination and the lowest level that is written (unknown levels mean debug)."""
 
-    def __init__(self, file: str, level: str, stderr: TextIO) -> None:
+    def __init__(self, file: str, level: str, stderr: TextIO | None) -> None:
         self._stderr = stderr
         self._threshold = LEVELS.get(level.lower(), 0)
         self._fd = -1 if file in ("", "stderr", "stdout") else _open(file)
@@ -63,7 +63,7 @@ class Log:
         try:
             if self._to_file:
                 os.write(self._fd, f"{line}\n".encode("ascii"))
-            else:
+            elif self._stderr:
                 self._stderr.write(f"{line}\n")
         except (OSError, ValueError):
             return

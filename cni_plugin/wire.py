@@ -31,6 +31,7 @@ READ_SIZE = 64 << 10
 FRAME_HEADER = 9  # bytes: length (3), type, flags, stream id (4)
 FRAME_MAX = 16 << 10  # bytes of payload: HTTP/2's default, which we never raise
 GOAWAY = 7
+SERVER_SLACK_MS = 250  # the server gives up after us, so that the words about it are ours
 BACKLOG_PAUSE = 0.005  # seconds between tries while a Unix socket's backlog is full
 
 
@@ -103,7 +104,7 @@ class Channel:
             ("user-agent", "aws-cni-h2"),
         ]
         if left is not None:
-            headers.append(("grpc-timeout", f"{max(1, int(left * 1000))}m"))
+            headers.append(("grpc-timeout", f"{int(left * 1000) + SERVER_SLACK_MS}m"))
         stream = self._http.get_next_available_stream_id()
         self._exchange.stream = stream
         self._http.send_headers(stream, headers)
@@ -290,8 +291,8 @@ def _code_name(code: int) -> str:
 def _connected(address: Address, deadline: Deadline) -> socket.socket:
     """A connected socket; DialError or DeadlineExceeded when there is none to be had.
 
-    The kernel refuses a Unix connection at once while the server's backlog is full, where TCP would wait; a
-    burst of pods must not fail by that, so it is tried again until the deadline.
+    With a time limit on the socket, the kernel refuses a Unix connection at once while the server's backlog is
+    full; a burst of pods must not fail by that, so it is tried again until the deadline. Without one it waits.
     """
     try:
         sock = socket.socket(address.family, socket.SOCK_STREAM)

@@ -84,6 +84,11 @@ class Peer:
                     return event.stream_id
             self.flush()
 
+    def begin(self) -> None:
+        """Read until a request has begun, without giving windows."""
+        while not any(isinstance(event, RequestReceived) for event in self._events()):
+            self.flush()
+
     def wait_window(self) -> None:
         """Read until the client has given a new window."""
         while not any(isinstance(event, WindowUpdated) for event in self._events()):

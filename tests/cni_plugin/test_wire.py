@@ -75,14 +75,14 @@ def test_closed_port_is_unavailable(conf: Conf) -> None:
 
 
 def test_hung_handler_ends_with_the_deadline(node: Node, conf: Conf, socket_path: str) -> None:
-    """Ten seconds by default, here a fifth of one; the server hears of it too."""
+    """Ten seconds by default, here a fifth of one; the server is told a quarter of a second more."""
     node.hang = True
 
     outcome = invoke(environment("ADD"), conf(dryRun=True, rpcDeadlineSeconds=0.2))
 
     assert outcome.document["msg"].startswith(f"{RPC}DeadlineExceeded desc = context deadline exceeded: no reply")
     assert f"unix {socket_path} within 0.2 s" in outcome.document["msg"]
-    assert node.timeouts[0] is not None and node.timeouts[0] <= 0.2
+    assert node.timeouts[0] is not None and node.timeouts[0] <= 0.2 + 0.25
 
 
 def test_default_deadline_is_ten_seconds_and_zero_is_none(node: Node, conf: Conf) -> None:
@@ -91,7 +91,7 @@ def test_default_deadline_is_ten_seconds_and_zero_is_none(node: Node, conf: Conf
     invoke(environment("ADD"), conf(dryRun=True, rpcDeadlineSeconds=0))
 
     bounded, unbounded = node.timeouts
-    assert bounded is not None and 5 < bounded <= 10
+    assert bounded is not None and 5 < bounded <= 10.25
     assert unbounded is None or unbounded > 3600
 
 
@@ -223,7 +223,7 @@ def test_request_has_the_headers_of_grpc(socket_path: str) -> None:
 
     timeout = seen.pop("grpc-timeout")
     assert reply.message == b""
-    assert timeout.endswith("m") and 5_000 < int(timeout[:-1]) <= 10_000
+    assert timeout.endswith("m") and 5_000 < int(timeout[:-1]) <= 10_250
     assert seen == {
         ":method": "POST",
         ":scheme": "http",

@@ -77,6 +77,23 @@ def test_large_request_waits_for_windows(socket_path: str) -> None:
     assert (reply.message, failures) == (b"done", [])
 
 
+def test_early_refusal_ends_a_long_request(socket_path: str) -> None:
+    """A server may answer before it has read everything, and give no more windows."""
+
+    def refuse(connection: socket.socket) -> None:
+        peer = Peer(connection)
+        peer.begin()
+        peer.trailers(1, (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "8"))
+        peer.flush()
+        until_closed(connection)
+
+    with listening(socket_path, refuse) as failures, pytest.raises(RpcError) as caught:
+        call(socket_path, bytes(1 << 20))
+
+    assert caught.value.code == "ResourceExhausted"
+    assert failures == []
+
+
 def test_reply_beyond_the_limit_is_refused(socket_path: str) -> None:
     """4 MiB, as in the reference client."""
 
