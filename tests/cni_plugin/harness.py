@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -184,4 +184,3 @@ def deleted(*allocations: rpc_pb2.IPAllocationMetadata, **more: Any) -> rpc_pb2.
 
 
 ONE = added(allocation("10.0.1.9"))
-Reader = Callable[[], bytes]
