@@ -323,8 +323,7 @@ def test_a_spare_eni_is_secondary_plain_and_without_pods() -> None:
 
     seen = [pool_linux.extra_enis_possible(bench.state, 0, plenty)]
     for device, kind in enumerate(("primary", "trunk", "efa", "")):
-        flags = {kind: True} if kind else {}
-        bench.eni(f"eni-{device}", device, **flags)
+        bench.eni(f"eni-{device}", device, primary=kind == "primary", trunk=kind == "trunk", efa=kind == "efa")
         seen.append(pool_linux.extra_enis_possible(bench.state, 0, plenty))
 
     assert seen == [False, False, False, False, True]
