@@ -1,0 +1,215 @@
+"""`ipamd run`: the daemon. Here the rooms are put together; each knows only what it is given.
+
+On standard output there is one line, when node init has ended and gRPC is open (RPC-6). A reason for not starting,
+or for ending, is one line on standard error: the thing, the fact, the remedy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, ipamd_env, load, network_env
+from ipamd.core.commands import Start
+from ipamd.core.settings import Node, Settings
+from ipamd.ec2.cloudlog import CloudError
+from ipamd.ec2.embedded import DEFAULT_INSTANCE_TYPE, CloudOptions, EmbeddedCloud
+from ipamd.ec2.latency import PROFILES
+from ipamd.ec2.limits import UnknownInstanceType, limits_of, prefix_delegation_supported
+from ipamd.ec2.vpc import DEFAULT_SUBNET
+from ipamd.journal.errors import JournalError
+from ipamd.journal.journal import Journal
+from ipamd.journal.retention import Keep, parse_keep
+from ipamd.runtime.clock import SystemClock
+from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
+from ipamd.runtime.datastore import recovered
+from ipamd.runtime.hostnet import HostRecorder
+from ipamd.server.backend import Backend
+from ipamd.server.counts import RequestCounts
+from ipamd.server.introspection import Introspection
+from ipamd.server.listen import ListenError
+from ipamd.server.metrics import Metrics
+
+from .doors import GrpcDoor, WebDoor
+
+PROG = "ipamd run"
+ROOT_STATE_DIR = "/var/lib/ipamd-emulator"
+_EPILOG = """\
+The journal lies in DIR/journal, the embedded cloud in DIR/cloud; the cloud outlives the journal. A port of 0 is
+chosen by the system and stands in the ready line, the only line on standard output:
+
+  {"ready":true,"pid":..,"grpc":["unix:///..."],"introspection":"http://..","metrics":"http://..","journal":".."}
+
+Settings come from upstream's environment variables; --set beats them. SIGTERM ends the daemon within 2 seconds.
+Exit code: 0 ended by SIGTERM or SIGINT, 1 it could not start or go on, 2 wrong usage.
+
+example: ipamd run --state-dir .state --socket .state/ipamd.sock --set ENABLE_PREFIX_DELEGATION=true
+"""
+
+
+class StartError(Exception):
+    """The daemon cannot start as it was asked to."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the daemon until it is told to end; its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        asyncio.run(_serve(args))
+    except (StartError, ConfigError, CloudError, JournalError, ListenError, InitFailed) as error:
+        print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
+        prog=PROG,
+        description="The node daemon: addresses for pods, from a warm pool that follows upstream's rules.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--state-dir", type=Path, metavar="DIR", help=f"default {default_state_dir()}")
+    made.add_argument("--socket", default=DEFAULT_SOCKET, metavar="PATH", help="gRPC's socket (default %(default)s)")
+    made.add_argument("--tcp", metavar="HOST:PORT", help="gRPC on TCP too, for example 127.0.0.1:50051")
+    made.add_argument("--introspection", metavar="HOST:PORT", help="default INTROSPECTION_BIND_ADDRESS")
+    made.add_argument("--metrics", default=DEFAULT_METRICS, metavar="HOST:PORT", help="default %(default)s")
+    made.add_argument("--ec2", choices=("embedded",), default="embedded", help="the cloud (default %(default)s)")
+    made.add_argument("--instance-type", metavar="T", help=f"of a new cloud (default {DEFAULT_INSTANCE_TYPE})")
+    made.add_argument("--subnet", metavar="CIDR", help=f"of a new cloud (default {DEFAULT_SUBNET})")
+    made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
+    made.add_argument("--max-pods", type=_whole, metavar="N", help="the node's limit (default: by instance type)")
+    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
+    made.add_argument("--client-version", default="", metavar="V", help="what plugins must send (default: empty)")
+    made.add_argument(
+        "--journal-keep", type=_keep, default="1GiB,30d", metavar="LIMIT", help="size, age or all (default %(default)s)"
+    )
+    return made
+
+
+def default_state_dir() -> Path:
+    """/var/lib as root, else $XDG_STATE_HOME, which a relative path does not set."""
+    if os.geteuid() == 0:
+        return Path(ROOT_STATE_DIR)
+    home = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
+    return base / "ipamd-emulator"
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]!a}: want a whole number from 0 to 1000000")
+    return int(text)
+
+
+def _keep(text: str) -> Keep:
+    try:
+        return parse_keep(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def warn(text: str) -> None:
+    """What does not keep the daemon from starting."""
+    print(f"{PROG}: warning: {text}", file=sys.stderr)
+
+
+async def _serve(args: argparse.Namespace) -> None:
+    """Put the rooms together and live until the end. Raises what `main` explains."""
+    config = load(os.environ, args.set)
+    for warning in config.warnings:
+        warn(warning.text)
+    state_dir = args.state_dir or default_state_dir()
+    journal = Journal.open(state_dir / "journal", warn=warn)
+    clock = SystemClock()
+    try:
+        state = recovered(journal, warn)
+        clock.not_before(state.at)
+        cloud = _cloud(args, state_dir, clock)
+        node, settings = _checked(args, config, await cloud.node())
+        journal, state, aside = journal_of(node.instance, state_dir / "journal", journal, state)
+        if aside is not None:
+            warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
+    except BaseException:
+        journal.close()
+        raise
+    start = Start(settings, node, int.from_bytes(os.urandom(6)))
+    limits = Limits(float(config.options.http_timeout), keep=args.journal_keep)
+    daemon = Daemon(journal, state, cloud, HostRecorder(), clock, start, limits=limits, warn=warn)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
+    await _open(args, config, daemon, state_dir / "journal")
+
+
+def _cloud(args: argparse.Namespace, state_dir: Path, clock: SystemClock) -> EmbeddedCloud:
+    """The embedded cloud of the state directory."""
+    options = CloudOptions(instance_type=args.instance_type, subnet=args.subnet, latency=args.latency)
+    try:
+        if args.instance_type is not None:
+            limits_of(args.instance_type)
+        return EmbeddedCloud.open(state_dir, options, clock=clock.now, sleep=clock.sleep)
+    except UnknownInstanceType as error:
+        raise StartError(f"--instance-type: {error}") from None
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def _checked(args: argparse.Namespace, config: Config, node: Node) -> tuple[Node, Settings]:
+    """The node as it shall be seen, and settings that it can run with. Raises ConfigError."""
+    checked = config.check(prefix_delegation_supported=prefix_delegation_supported(node.instance_type))
+    for warning in checked.warnings:
+        warn(warning.text)
+    return (node if args.max_pods is None else replace(node, max_pods=args.max_pods)), checked.settings
+
+
+async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journal: Path) -> None:
+    """Give the doors what they need, and run."""
+    counts = RequestCounts()
+    metrics = Metrics(lambda: daemon.state, counts, args.client_version)
+    daemon.datastore.subscribe(metrics.on_record)
+    daemon.performer.on_call = metrics.on_call
+    backend = Backend(
+        submit=daemon.datastore.submit,
+        vpc_cidrs=daemon.performer.vpc_cidrs,
+        snat=lambda: config.snat(os.environ),
+        state=lambda: daemon.state,
+        version=args.client_version,
+        counts=counts,
+    )
+    introspection = Introspection(
+        state=lambda: daemon.state,
+        network_env=lambda: network_env(config),
+        ipamd_env=lambda: ipamd_env(config),
+    )
+    asked = args.introspection if args.introspection is not None else config.options.introspection_address
+    grpc = GrpcDoor(backend, args.socket, args.tcp)
+    shown = WebDoor(introspection.application, asked, "--introspection")
+    measured = WebDoor(metrics.application, args.metrics, "--metrics")
+    early: list[Door] = []
+    if config.options.metrics:
+        early.append(measured)
+    if config.options.introspection:
+        early.append(shown)
+
+    def ready() -> None:
+        line = {
+            "ready": True,
+            "pid": os.getpid(),
+            "grpc": grpc.addresses,
+            "introspection": shown.url,
+            "metrics": measured.url,
+            "journal": str(journal.absolute()),
+        }
+        print(json.dumps(line, separators=(",", ":")), flush=True)
+        gc.freeze()  # what lives now lives as long as the process: no collection need look at it again
+
+    await daemon.run(early, (grpc,), ready)
