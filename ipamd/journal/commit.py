@@ -16,7 +16,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
-from .errors import JournalClosed, JournalFailed
+from .errors import JournalFailed
 
 
 class _Batch:
@@ -74,18 +74,19 @@ class GroupCommit:
             self._waiters.append(future)
         return future
 
-    def close(self) -> list[bytes]:
-        """Waits for the batch on its way, ends the thread and gives back the lines that did not leave."""
+    def close(self) -> None:
+        """Waits for the batch on its way, ends the thread and writes, here, what had not left yet.
+
+        Who waits is answered; a failure goes to them and to `on_failure`, as always.
+        """
         self._inbox.put(None)
         self._thread.join()
         if self._running is not None:
             self._finish(self._running)
-        rest, self._lines = self._lines, []
-        for future in self._waiters:
-            if not future.done():
-                future.set_exception(JournalClosed("the journal was closed before this record was written"))
-        self._waiters = []
-        return rest
+        self._dispatch()
+        if self._running is not None:
+            self._attempt(self._running)
+            self._finish(self._running)
 
     def _dispatch(self) -> None:
         self._called = False
@@ -115,12 +116,15 @@ class GroupCommit:
         self._lines, self._waiters = [], []
         self._on_failure(failure)
 
+    def _attempt(self, batch: _Batch) -> None:
+        try:
+            self._append(batch.lines)
+        except Exception as error:  # a bug too must reach those who wait
+            batch.failure = error
+
     def _work(self) -> None:
         while (batch := self._inbox.get()) is not None:
-            try:
-                self._append(batch.lines)
-            except Exception as error:  # a bug too must reach those who wait
-                batch.failure = error
+            self._attempt(batch)
             try:
                 self._loop.call_soon_threadsafe(self._finish, batch)
             except RuntimeError:

@@ -81,16 +81,16 @@ class Journal:
     ) -> Journal:
         """Locks, checks and recovers the journal in `directory`, which is made if it is not there.
 
-        `sync` False leaves fsync out everywhere: for simulations only. Raises JournalLocked, JournalDamaged,
-        UnknownVersion, or JournalFailed where the directory cannot be used.
+        `sync` False writes records and snapshots without fsync: for simulations only. Raises JournalLocked,
+        JournalDamaged, UnknownVersion, or JournalFailed where the directory cannot be used.
         """
         place = Path(directory)
         disk = disk or Disk()
         try:
-            if not place.is_dir():
-                place.mkdir(parents=True)
-                if sync:
-                    disk.sync_directory(place.parent)
+            missing = [path for path in (place, *place.parents) if not path.exists()]
+            place.mkdir(parents=True, exist_ok=True)
+            for path in missing if sync else []:
+                disk.sync_directory(path.parent)
         except OSError as error:
             raise JournalFailed.of(place, "making the journal directory", error) from error
         lock = Lock(place)
@@ -143,7 +143,7 @@ class Journal:
             self._commit = GroupCommit(loop, self._appender.append, self._durable, self._failed)
 
     async def durable(self, seq: int) -> None:
-        """Returns once record `seq` (and so every earlier one) is on disk. Raises JournalFailed, JournalClosed."""
+        """Returns once record `seq` (and so every earlier one) is on disk. Raises JournalFailed."""
         if seq <= self.durable_seq:
             return
         if self._commit is None:
@@ -196,16 +196,15 @@ class Journal:
     def close(self) -> None:
         """Writes what is staged (unless the disk refused before), ends the thread, lets go of files and lock.
 
-        Blocks for at most the batch on its way and the last one. Raises JournalFailed. A second call does nothing.
+        Blocks for at most the batch on its way and the last one; a disk that refuses now is told in `failure` and
+        to those who wait, or without group commit raised. A second call does nothing.
         """
         if self._closed:
             return
         try:
             if self._commit is not None:
-                self._lines = self._commit.close()
-                self._durable = self._commit.durable
-                self._commit = None
-            if self.failure is None:
+                self._commit.close()
+            elif self.failure is None:
                 self.flush()
         finally:
             self._closed = True

@@ -6,7 +6,7 @@ Every function takes JOURNAL as a command line gives it: a state directory, a jo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -17,7 +17,7 @@ from ipamd.core.types import NEVER, Instant
 from . import record
 from .errors import JournalDamaged, JournalFailed, JournalMissing, NotARecord
 from .recovery import gap
-from .scan import Position, checked_lines
+from .scan import Position, Tail, checked_lines
 from .segments import Segment, locate
 from .snapshots import Snapshot, Warn, good_snapshots
 
@@ -37,24 +37,24 @@ def lines(path: StrPath, start_seq: int = 0) -> Iterator[bytes]:
         last = i == len(chosen) - 1
         try:
             at = seek(segment, start_seq) if i == 0 else Position(0, segment.first_seq)
-            skip = start_seq - at.seq
-            checked = checked_lines(segment, last, at)
-            while True:
-                try:
-                    line = next(checked)
-                except StopIteration as end:
-                    next_seq: int = end.value.next_seq
-                    break
-                if skip > 0:
-                    skip -= 1
-                else:
-                    yield line
+            tail = yield from _after(checked_lines(segment, last, at), start_seq - at.seq)
         except FileNotFoundError as error:
             raise JournalMissing(f"{segment.path}: dropped while it was being read; read again") from error
         except OSError as error:
             raise JournalFailed.of(segment.path, "reading", error) from error
-        if not last and chosen[i + 1].first_seq != next_seq:
-            raise gap(chosen[i + 1], next_seq)
+        if not last and chosen[i + 1].first_seq != tail.next_seq:
+            raise gap(chosen[i + 1], tail.next_seq)
+
+
+def _after(checked: Generator[bytes, None, Tail], skip: int) -> Generator[bytes, None, Tail]:
+    """The same lines without the first `skip`."""
+    try:
+        for _ in range(skip):
+            next(checked)
+    except StopIteration as end:
+        tail: Tail = end.value
+        return tail
+    return (yield from checked)
 
 
 def read(path: StrPath, start_seq: int = 0) -> Iterator[Record]:

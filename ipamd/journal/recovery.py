@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -104,14 +106,13 @@ def refuse_lost_records(snapshots: list[SnapshotFile], last_seq: int, warn: Warn
 
 def _check(segment: Segment, last: bool) -> tuple[Tail, bytes]:
     """The segment's tail and its newest line, empty if it has none."""
-    lines = checked_lines(segment, last)
-    newest = b""
-    while True:
-        try:
-            newest = next(lines)
-        except StopIteration as end:
-            tail: Tail = end.value
-            return tail, newest
+    tails: list[Tail] = []
+
+    def lines() -> Iterator[bytes]:
+        tails.append((yield from checked_lines(segment, last)))
+
+    newest = deque(lines(), maxlen=1)
+    return tails[0], newest[0] if newest else b""
 
 
 def _mend(path: Path, tail: Tail, disk: Disk) -> int:

@@ -87,10 +87,12 @@ def locate(path: str | os.PathLike[str]) -> Source:
     if place.is_file():
         return Source(place.parent, place)
     if place.is_dir():
-        if (place / LOCK_NAME).exists() or list_segments(place) or list_snapshots(place):
+        if list_segments(place) or list_snapshots(place):
             return Source(place)
         if (place / "journal").is_dir():
             return Source(place / "journal")
+        if (place / LOCK_NAME).exists():
+            return Source(place)
         fact = "holds neither segments (*.jsonl) nor a directory journal/"
     else:
         fact = "does not exist"

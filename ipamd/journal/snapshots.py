@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,8 @@ def write_snapshot(
         if sync:
             disk.sync_directory(directory)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)  # a full disk needs the room
         raise JournalFailed.of(path, "writing the snapshot", error) from error
     return path
 
