@@ -145,8 +145,8 @@ class Metrics:
             releases.add(reason, times=times)
         families = (
             self._errors, self._reconciled, requests, releases, self._latency, self._api_errors, self._utils,
-            self._calls, self._failed_calls, self._forced_enis, self._forced_ips, self._exhausted, self._startup, self._init,
-            self._connmark, self._refused,
+            self._calls, self._failed_calls, self._forced_enis, self._forced_ips, self._exhausted,
+            self._startup, self._init, self._connmark, self._refused,
         )  # fmt: skip
         for family in families:
             metric = family.metric()
