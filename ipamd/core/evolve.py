@@ -20,7 +20,7 @@ from .state import (
     reindex,
     thaw_cooled,
 )
-from .types import Instant, ip4
+from .types import Instant
 from .work import Init
 
 
@@ -119,7 +119,7 @@ def _assigned(state: State, event: ev.AddressAssigned, at: Instant) -> None:
         return
     store = state.stores[eni.card]
     thaw_cooled(state, store, at)
-    put_address(state, store, block, ip4(event.address) - block.base, Address(event.sandbox, event.pod, at))
+    put_address(state, store, block, block.offset(event.address), Address(event.sandbox, event.pod, at))
 
 
 def _released(state: State, event: ev.AddressReleased, at: Instant) -> None:
@@ -127,7 +127,7 @@ def _released(state: State, event: ev.AddressReleased, at: Instant) -> None:
     block = eni.blocks.get(event.block) if eni is not None else None
     if eni is None or block is None:
         return
-    offset = ip4(event.address) - block.base
+    offset = block.offset(event.address)
     if offset in block.records:
         free_address(state, state.stores[eni.card], block, offset, at, event.stale)
 
@@ -185,7 +185,7 @@ def _eni_excluded(state: State, event: ev.EniExcluded) -> None:
     store = state.stores[eni.card]
     for block in eni.blocks.values():
         store.withdraw(block)
-        store.offer(block, state.usable(block))
+        state.offer(store, block)
 
 
 def _eni_left(state: State, event: ev.EniLeft) -> None:

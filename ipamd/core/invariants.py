@@ -6,7 +6,7 @@ The checks scan everything; they run in tests, in the simulator when asked, and 
 from __future__ import annotations
 
 from .pool_linux import limit_per_eni
-from .state import Block, Eni, State, Store
+from .state import Block, Eni, State, Store, service_key
 from .types import ip4_text
 
 
@@ -56,6 +56,7 @@ def _block(state: State, eni: Eni, block: Block) -> None:
     thawed = [at for at, _ in list(block.cooling)[: block.thawed]]
     assert all(state.at - at > state.cooldown for at in thawed), f"{block.cidr}: thawed before its cooldown ended"
     assert block.eni == eni.eni and block.live
+    assert block.key == service_key(block.assigned, block.rank), f"{block.cidr}: its place in the order is stale"
     assert state.stores[eni.card].by_rank[block.rank] is block
 
 

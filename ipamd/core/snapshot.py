@@ -184,7 +184,7 @@ def _thaw_eni(state: State, kept: FrozenEni) -> None:
             offset = ip4(held.address) - block.base
             block.records[offset] = held.record
             if held.record.sandbox is not None:
-                block.assigned += 1
+                block.count(1)
                 store.owners[held.record.sandbox] = (block, offset)
         taken = sorted(block.records)
         block.high = taken[-1] + 1 if taken else 0

@@ -28,6 +28,7 @@ from .work import Work
 _FULL = 0xFFFF
 _RANK_BITS = 96
 _RANK_MASK = (1 << _RANK_BITS) - 1
+_NOBODY = Pod()
 
 
 class Address(msgspec.Struct):
@@ -39,12 +40,17 @@ class Address(msgspec.Struct):
     released_at: Instant = 0
 
 
+def service_key(assigned: int, rank: int) -> int:
+    """Order of service: the fullest block first, then device number, then address."""
+    return (_FULL - assigned) << _RANK_BITS | rank
+
+
 class Block:
     """A secondary address (/32) or a prefix (/28) on an ENI (DM-4)."""
 
     __slots__ = (
-        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "live", "prefix", "rank", "ready", "records",
-        "size", "thawed",
+        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "key", "live", "prefix", "rank", "ready",
+        "records", "size", "thawed",
     )  # fmt: skip
 
     def __init__(self, eni: EniId, cidr: CidrText, rank: int) -> None:
@@ -57,6 +63,7 @@ class Block:
         self.rank = rank
         self.records: dict[int, Address] = {}
         self.assigned = 0
+        self.key = service_key(0, rank)
         self.cooling: deque[tuple[Instant, int]] = deque()
         """Released addresses, oldest first: (released_at, offset), cooling and free again alike."""
         self.thawed = 0
@@ -75,10 +82,14 @@ class Block:
         """Whether some address has no record."""
         return bool(self.holes) or self.high < self.size
 
-    @property
-    def key(self) -> int:
-        """Order of service: the fullest block first, then device number, then address."""
-        return (_FULL - self.assigned) << _RANK_BITS | self.rank
+    def offset(self, address: Ipv4Text) -> int:
+        """Where in the block an address of it stands. No block is larger than a /24, so its last number tells."""
+        return int(address.rpartition(".")[2]) - (self.base & 0xFF) if self.size > 1 else 0
+
+    def count(self, pods: int) -> None:
+        """So many more of its addresses are assigned, or fewer. Only while it is withdrawn from its store's order."""
+        self.assigned += pods
+        self.key -= pods << _RANK_BITS
 
     def pick(self, now: Instant, cooldown: int) -> int | None:
         """The offset an assignment takes (DM-18): what has cooled, longest first, else the lowest untouched."""
@@ -159,12 +170,6 @@ class Store:
             del self.ready[bisect_left(self.ready, block.key)]
             block.ready = False
 
-    def offer(self, block: Block, usable: bool) -> None:
-        """Put a block into the order of service if it may serve and has something to give."""
-        if usable and not block.ready and (block.thawed or block.untouched):
-            insort(self.ready, block.key)
-            block.ready = True
-
 
 class Lane(msgspec.Struct):
     """One sequence of steps. Beats count from `since`; the pool lane's first beat after it is `next`."""
@@ -242,6 +247,12 @@ class State:
         """Whether a block serves new pods: attached, of the mode's kind, its ENI not excluded (DM-17)."""
         return block.live and block.prefix == self.settings.prefix_delegation and not self.enis[block.eni].excluded
 
+    def offer(self, store: Store, block: Block) -> None:
+        """Put a block into its store's order of service if it has something to give and may serve."""
+        if not block.ready and (block.thawed or block.holes or block.high < block.size) and self.usable(block):
+            insort(store.ready, block.key)
+            block.ready = True
+
 
 # ---- primitive changes: `evolve` and `snapshot.thaw` build on these, nobody else ------------------------------
 
@@ -254,7 +265,7 @@ def add_block(state: State, eni: Eni, cidr: CidrText) -> Block:
     block = Block(eni.eni, cidr, eni.device << 64 | base << 32 | store.added & 0xFFFFFFFF)
     eni.blocks[cidr] = block
     store.by_rank[block.rank] = block
-    store.offer(block, state.usable(block))
+    state.offer(store, block)
     return block
 
 
@@ -279,9 +290,8 @@ def thaw_cooled(state: State, store: Store, now: Instant) -> None:
     while store.cooling and now - store.cooling[0][0] > cooldown:
         block = store.cooling.popleft()[1]
         if block.live:
-            store.withdraw(block)
             block.thawed += 1
-            store.offer(block, state.usable(block))
+            state.offer(store, block)
 
 
 def put_address(state: State, store: Store, block: Block, offset: int, record: Address) -> None:
@@ -294,10 +304,10 @@ def put_address(state: State, store: Store, block: Block, offset: int, record: A
     block.thawed = 0
     touch(block, offset)
     block.records[offset] = record
-    block.assigned += 1
+    block.count(1)
     assert record.sandbox is not None
     store.owners[record.sandbox] = (block, offset)
-    store.offer(block, state.usable(block))
+    state.offer(store, block)
 
 
 def touch(block: Block, offset: int) -> None:
@@ -319,17 +329,17 @@ def free_address(state: State, store: Store, block: Block, offset: int, at: Inst
     store.withdraw(block)
     if record.sandbox is not None:
         store.owners.pop(record.sandbox, None)
-        block.assigned -= 1
+        block.count(-1)
     if stale:
         del block.records[offset]
         heappush(block.holes, offset)
     else:
         record.sandbox = None
-        record.pod = Pod()
+        record.pod = _NOBODY
         record.released_at = at
         block.cooling.append((at, offset))
         store.cooling.append((at, block))
-    store.offer(block, state.usable(block))
+    state.offer(store, block)
 
 
 def reindex(state: State) -> None:
@@ -345,4 +355,4 @@ def reindex(state: State) -> None:
         store.cooling.extend((at, block) for at, _, block in sorted(releases, key=lambda item: item[:2]))
         thaw_cooled(state, store, state.at)
         for block in store.by_rank.values():
-            store.offer(block, state.usable(block))
+            state.offer(store, block)
