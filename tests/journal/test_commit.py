@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from threading import Event
+from threading import Semaphore
 
 import pytest
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class SlowDisk(Disk):
-    """A disk whose sync waits until the test lets it go on; it counts what it did."""
+    """A disk whose every sync waits for a permit of the test; it counts what it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, permits: int = 0) -> None:
         self.syncs = 0
         self.writes: list[int] = []
-        self.entered = Event()
-        self.released = Event()
+        self.entered = Semaphore(0)
+        self.permits = Semaphore(permits)
 
     def write(self, fd: int, payload: bytes) -> None:
         self.writes.append(payload.count(b"\n"))
@@ -36,13 +36,14 @@ class SlowDisk(Disk):
 
     def sync(self, fd: int) -> None:
         self.syncs += 1
-        self.entered.set()
-        assert self.released.wait(20)
+        self.entered.release()
+        assert self.permits.acquire(timeout=20)
         super().sync(fd)
 
 
-async def entered(disk: SlowDisk) -> None:
-    assert await asyncio.to_thread(disk.entered.wait, 20)
+async def a_sync_runs(disk: SlowDisk) -> None:
+    """Returns once the disk has begun a sync that was not waited for yet."""
+    assert await asyncio.to_thread(disk.entered.acquire, timeout=20)
 
 
 @pytest.mark.asyncio
@@ -52,15 +53,19 @@ async def test_one_fsync_serves_every_record_staged_while_another_ran(tmp_path: 
     journal = Journal.open(tmp_path, disk=disk)
     journal.start()
     first = asyncio.ensure_future(journal.durable(journal.stage(assigned(1))))
-    await entered(disk)
+    await a_sync_runs(disk)
 
     others = [asyncio.ensure_future(journal.durable(journal.stage(assigned(seq)))) for seq in range(2, 52)]
     await asyncio.sleep(0)
-    early = [first.done(), *(future.done() for future in others)]
-    disk.released.set()
-    await asyncio.gather(first, *others)
+    during_first = [future.done() for future in (first, *others)]
+    disk.permits.release()
+    await first
+    await a_sync_runs(disk)
+    during_second = [future.done() for future in others]
+    disk.permits.release()
+    await asyncio.gather(*others)
 
-    assert not any(early)
+    assert not any(during_first) and not any(during_second)
     assert (disk.syncs, disk.writes) == (2, [1, 50])
     assert journal.durable_seq == bounds(tmp_path).last_seq == 51
     journal.close()
@@ -69,8 +74,7 @@ async def test_one_fsync_serves_every_record_staged_while_another_ran(tmp_path: 
 @pytest.mark.asyncio
 async def test_callers_of_one_turn_of_the_loop_share_an_fsync(tmp_path: Path) -> None:
     """Sixty-four at once make one write and one fsync."""
-    disk = SlowDisk()
-    disk.released.set()
+    disk = SlowDisk(permits=99)
     journal = Journal.open(tmp_path, disk=disk)
 
     async def caller() -> int:
@@ -109,10 +113,10 @@ async def test_a_caller_who_gives_up_does_not_disturb_the_others(tmp_path: Path)
     journal = Journal.open(tmp_path, disk=disk)
     journal.start()
     waiting = [asyncio.ensure_future(journal.durable(journal.stage(assigned(seq)))) for seq in (1, 2, 3)]
-    await entered(disk)
+    await a_sync_runs(disk)
 
     waiting[1].cancel()
-    disk.released.set()
+    disk.permits.release(9)
     ended = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert ended[0] is None and ended[2] is None and isinstance(ended[1], asyncio.CancelledError)
@@ -127,12 +131,12 @@ async def test_a_record_that_nobody_waits_for_is_written_too(tmp_path: Path) -> 
     journal = Journal.open(tmp_path, disk=disk)
     journal.start()
     journal.stage(assigned(1))
-    await entered(disk)
+    await a_sync_runs(disk)
     journal.stage(assigned(2))
     late = asyncio.ensure_future(journal.durable(2))
     await asyncio.sleep(0)
 
-    disk.released.set()
+    disk.permits.release(9)
     journal.close()
 
     assert [record.seq for record in read(tmp_path)] == [1, 2]
