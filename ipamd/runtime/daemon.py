@@ -115,9 +115,9 @@ class Daemon:
         self._cloud = cloud
         self._start = start
         self._warn = warn
-        self._tasks = Tasks(self._fail)
-        self.performer = Performer(cloud, host, self._tasks, self._settled, limits.call_timeout)
-        self._driver = Driver(self.datastore, clock, self.performer, self._tasks.spawn, self._fail)
+        self.tasks = Tasks(self._fail)
+        self.performer = Performer(cloud, host, self.tasks, self._settled, limits.call_timeout)
+        self._driver = Driver(self.datastore, clock, self.performer, self.tasks.spawn, self._fail)
         for tell in (self.performer.on_record, self._driver.on_record, self._on_record):
             self.datastore.subscribe(tell)
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,7 +134,7 @@ class Daemon:
         try:
             self.journal.on_failure = self._fail
             self.journal.start()
-            self._tasks.spawn(self.datastore.publish(), "publish")
+            self.tasks.spawn(self.datastore.publish(), "publish")
             for door in early:
                 opened.append(door)
                 await door.open()
@@ -179,7 +179,7 @@ class Daemon:
             await door.close(grace)
             grace = PARTING_SECONDS
         self._driver.close()
-        await self._tasks.cancel()
+        await self.tasks.cancel()
         await self.datastore.flush()
         try:
             async with asyncio.timeout(SNAPSHOT_SECONDS):
@@ -194,7 +194,7 @@ class Daemon:
         self._driver.close()
         for door in reversed(opened):
             await door.close(0)
-        await self._tasks.cancel()
+        await self.tasks.cancel()
         try:
             self.journal.close()
         except JournalError:

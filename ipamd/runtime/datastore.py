@@ -87,6 +87,11 @@ class Datastore:
         self._snapshotting: asyncio.Task[None] | None = None
         clock.not_before(state.at)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether every record so far is durable and told."""
+        return not self._untold and self._snapshotting is None
+
     def subscribe(self, on_record: OnRecord) -> None:
         """From now on `on_record` is told of every durable record, in order."""
         self._subscribers.append(on_record)

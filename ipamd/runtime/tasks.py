@@ -24,6 +24,11 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
 
+    @property
+    def names(self) -> list[str]:
+        """What is running, sorted."""
+        return sorted(task.get_name() for task in self._running)
+
     async def cancel(self) -> None:
         """End all of them, for good, and wait until they have ended."""
         self._over = True
