@@ -11,6 +11,7 @@ choice of the pods that go is the workload's, so another setting does not change
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from random import Random
 from typing import Final
 
@@ -120,7 +121,7 @@ def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Se
 
 def sandbox(number: int) -> Sandbox:
     """The key of the workload's pod number `number` (from 0)."""
-    return Sandbox("aws-cni", f"{number:064x}", "eth0")
+    return Sandbox("aws-cni", sha256(f"pod-{number}".encode()).hexdigest(), "eth0")
 
 
 def add(engine: Engine, number: int) -> bool:

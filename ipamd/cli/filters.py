@@ -1,0 +1,145 @@
+"""Which records of a journal are wanted: by pod, address, ENI or type; all given conditions must hold.
+
+A release names an address and a sandbox but no pod, so the filter remembers who held what. It must see every
+record from where it begins; `Filter.wants` is asked once for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Final, get_args
+
+import msgspec
+
+from ipamd.core import events as ev
+from ipamd.core import views
+from ipamd.core.commands import AddNetwork, Command, DelNetwork, RefuseAdd
+from ipamd.core.events import Event, Record
+from ipamd.core.state import State
+from ipamd.core.types import Ipv4Text, Pod, Sandbox, ip4
+
+from .output import Usage
+
+_TYPES: Final[dict[str, type]] = {kind.__name__.lower(): kind for kind in (*get_args(Event), *get_args(Command))}
+_BLOCK_MIN: Final = 28
+"""Wider CIDRs are subnets and VPCs, not blocks of an ENI."""
+_SURROUNDINGS: Final = frozenset({"block", "subnet_cidr"})
+"""Members that say where something lies, not what it is about: a neighbour's block is no news of an address."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `Filter.of` reads."""
+    parser.add_argument("--pod", action="append", default=[], metavar="[NAMESPACE/]NAME", help="records of this pod")
+    parser.add_argument("--ip", action="append", default=[], metavar="A.B.C.D", help="of this address or its block")
+    parser.add_argument("--eni", action="append", default=[], metavar="ID", help="of this ENI")
+    text = "with this event or cause: AddressAssigned, Tick, ..."
+    parser.add_argument("--type", action="append", default=[], metavar="TYPE", help=text)
+
+
+class Filter:
+    """What is wanted. Values of one option are alternatives."""
+
+    def __init__(self, pods: list[str], ips: list[Ipv4Text], enis: list[str], types: list[str]) -> None:
+        """Raises `Usage` for a text that can be none of these."""
+        self._pods = pods
+        self._ips = {_address(text): text for text in ips}
+        self._enis = enis
+        self._types = tuple(_type(name) for name in types)
+        self._by_sandbox: dict[Sandbox, Pod] = {}
+        self._by_address: dict[Ipv4Text, Pod] = {}
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Filter:
+        """The filter that a command line asks for. Raises `Usage`."""
+        return cls(args.pod, args.ip, args.eni, args.type)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it must know who held what before its first record."""
+        return bool(self._pods)
+
+    @property
+    def everything(self) -> bool:
+        """Whether no record is left out."""
+        return not (self._pods or self._ips or self._enis or self._types)
+
+    def begin(self, state: State) -> None:
+        """The State before the first record."""
+        for held in views.pods(state):
+            pod = Pod(held.namespace, held.name)
+            self._by_sandbox[Sandbox(held.network, held.container, held.interface)] = pod
+            self._by_address[held.address] = pod
+
+    def wants(self, record: Record) -> bool:
+        """Whether the record is wanted."""
+        if self._pods and not self._of_pods(record):
+            return False
+        if self._types and not any(isinstance(part, self._types) for part in (record.cause, *record.events)):
+            return False
+        if self._enis or self._ips:
+            found = list(_strings(msgspec.to_builtins((record.cause, record.events))))
+            if self._enis and not any(eni in found for eni in self._enis):
+                return False
+            if self._ips and not any(map(self._names_address, found)):
+                return False
+        return True
+
+    def _names_address(self, text: str) -> bool:
+        address, slash, length = text.partition("/")
+        try:
+            first = _address(address)
+        except Usage:
+            return False
+        if not slash:
+            return first in self._ips
+        if not length.isdigit() or not _BLOCK_MIN <= int(length) <= 32:
+            return False
+        return any(first <= wanted < first + (1 << 32 - int(length)) for wanted in self._ips)
+
+    def _of_pods(self, record: Record) -> bool:
+        wanted = False
+        cause = record.cause
+        if isinstance(cause, AddNetwork | RefuseAdd):
+            wanted = self._is_wanted(cause.pod)
+        elif isinstance(cause, DelNetwork):
+            wanted = self._is_wanted(self._by_sandbox.get(cause.sandbox))
+        for event in record.events:
+            if isinstance(event, ev.AddressAssigned):
+                self._by_sandbox[event.sandbox] = self._by_address[event.address] = event.pod
+                wanted = wanted or self._is_wanted(event.pod)
+            elif isinstance(event, ev.AddressReleased):
+                wanted = wanted or self._is_wanted(self._by_address.pop(event.address, None))
+        return wanted
+
+    def _is_wanted(self, pod: Pod | None) -> bool:
+        return pod is not None and any(text in (pod.name, f"{pod.namespace}/{pod.name}") for text in self._pods)
+
+
+def _type(name: str) -> type:
+    found = _TYPES.get(name.lower())
+    if found is None:
+        known = ", ".join(kind.__name__ for kind in _TYPES.values())
+        raise Usage(f'--type "{name[:80]}": want one of {known}')
+    return found
+
+
+def _address(text: str) -> int:
+    parts = text.split(".")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts):
+        raise Usage(f'--ip "{text[:80]}": want an IPv4 address such as 10.0.0.16')
+    return ip4(text)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every text inside plain lists and objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if key not in _SURROUNDINGS:
+                yield from _strings(key)
+                yield from _strings(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _strings(entry)

@@ -1,0 +1,163 @@
+"""`ipamd log show|follow|verify`: the records of a journal, as lines or as JSON, and whether they are all there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ipamd.journal import record as record_line
+from ipamd.journal.follow import Follower
+from ipamd.journal.reading import bounds, lines, seq_at
+from ipamd.journal.verify import Report, verify
+from ipamd.sim.past import fold_to
+
+from . import output
+from .filters import Filter, add_options
+from .lines import record_lines
+
+PROG: Final = "ipamd log"
+POLL_S: Final = 0.2
+_EPILOG = """\
+JOURNAL is a state directory, a journal directory or a journal file. A record is printed whole when it meets every
+condition; of several values of one option any will do. SEQ is a record's number, TIME such as 2026-08-21T10:15:00Z.
+Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    args = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    return output.guarded(f"{PROG} {args.command}", lambda: run(args))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the three commands."""
+    made = argparse.ArgumentParser(
+        prog=PROG, description="Look at a journal.", epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = made.add_subparsers(dest="command", required=True, metavar="show|follow|verify")
+    show = commands.add_parser("show", help="print records", epilog=_EPILOG)
+    show.add_argument("--since", metavar="SEQ|TIME", help="from this record or moment on")
+    show.add_argument("--until", metavar="SEQ|TIME", help="up to this record or moment, included")
+    follow = commands.add_parser("follow", help="print records as they are written, until interrupted", epilog=_EPILOG)
+    follow.add_argument("--since", metavar="SEQ|TIME", help="first those from this record or moment on")
+    for command, run in ((show, _show), (follow, _follow)):
+        add_options(command)
+        command.set_defaults(run=run)
+    verify_ = commands.add_parser("verify", help="check every record", epilog=_EPILOG)
+    verify_.set_defaults(run=_verify)
+    for command in (show, follow, verify_):
+        command.add_argument("journal", metavar="JOURNAL")
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+    return made
+
+
+def _show(args: argparse.Namespace) -> int:
+    wanted = Filter.of(args)
+    first = _first(args.journal, args.since)
+    last = _last(args.journal, args.until)
+    emit = _emitter(args, wanted, first)
+    for line in lines(args.journal, first):
+        if last is not None and (head := record_line.head(line)) is not None and head.seq > last:
+            break
+        emit(line)
+    return output.OK
+
+
+def _follow(args: argparse.Namespace) -> int:
+    wanted = Filter.of(args)
+    first = bounds(args.journal).last_seq + 1 if args.since is None else _first(args.journal, args.since)
+    emit = _emitter(args, wanted, first)
+    follower = Follower(args.journal, first)
+    try:
+        while True:
+            for line in follower.poll():
+                emit(line)
+            sys.stdout.flush()
+            time.sleep(POLL_S)
+    finally:
+        follower.close()
+
+
+def _emitter(args: argparse.Namespace, wanted: Filter, first: int) -> Callable[[bytes], None]:
+    """What is done with each line from record `first` on."""
+    if wanted.remembers:
+        before = min(max(first, bounds(args.journal).first_seq), bounds(args.journal).last_seq + 1) - 1
+        wanted.begin(fold_to(args.journal, before))
+
+    def emit(line: bytes) -> None:
+        if args.json and wanted.everything:
+            _write_json(line)
+            return
+        record = record_line.decode(line)
+        if not wanted.wants(record):
+            return
+        if args.json:
+            _write_json(line)
+        else:
+            print("\n".join(record_lines(record)))
+
+    return emit
+
+
+def _write_json(line: bytes) -> None:
+    """The journal's own line, without its CRC: what is printed may be escaped differently."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(output.safe_json(line.rstrip(b"\n")[: -record_line.TAIL]) + b"}\n")
+
+
+def _first(journal: str, since: str | None) -> int:
+    """The first record wanted; 0 for the oldest one."""
+    if since is None:
+        return 0
+    moment = output.moment(since)
+    if moment.seq is not None:
+        return moment.seq
+    assert moment.at is not None
+    return seq_at(journal, moment.at - 1) + 1
+
+
+def _last(journal: str, until: str | None) -> int | None:
+    """The last record wanted; None for the newest one."""
+    if until is None:
+        return None
+    moment = output.moment(until)
+    if moment.seq is not None:
+        return moment.seq
+    assert moment.at is not None
+    return seq_at(journal, moment.at)
+
+
+# ---- verify --------------------------------------------------------------------------------------------------
+
+
+def _verify(args: argparse.Namespace) -> int:
+    with output.progress("bytes") as report:
+        found = verify(args.journal, report)
+    if args.json:
+        output.write_json({"ok": found.ok, **_document(found)})
+    else:
+        _tell(found)
+    return output.OK if found.ok else output.FINDING
+
+
+def _document(found: Report) -> dict[str, object]:
+    return {name: getattr(found, name) for name in found.__struct_fields__}
+
+
+def _tell(found: Report) -> None:
+    verdict = "every record is there and right" if found.ok else "damaged"
+    records = f"{found.records} records ({found.first_seq} to {found.last_seq})" if found.records else "no records"
+    print(f"{verdict}: {records}, {found.segments} segments, {found.size} bytes, {len(found.snapshots)} snapshots")
+    if found.torn:
+        print(f"  {found.torn} bytes of a write at the end are unfinished; the next start drops them")
+    for warning in found.warnings:
+        print(f"  {output.visible(warning)}")
+    for damage in found.damage:
+        place = f"{damage.file} line {damage.line}" if damage.line else damage.file
+        print(output.visible(f"  {place}: {damage.fact}; {damage.remedy}"))

@@ -1,0 +1,102 @@
+"""A journal lived again: the State after any record, and every decision made a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ipamd.core import snapshot
+from ipamd.core.decide import decide
+from ipamd.core.events import Event, Record
+from ipamd.core.evolve import fold
+from ipamd.core.state import State
+from ipamd.journal.errors import JournalMissing
+from ipamd.journal.reading import StrPath, bounds, read, starting_snapshot
+from ipamd.journal.snapshots import Snapshot
+
+Progress = Callable[[int, int], None]
+"""Called with the records done so far, and all of them."""
+Warn = Callable[[str], None]
+_EVERY = 1024
+"""Records between two reports of progress."""
+
+
+def _silent(*_: object) -> None:
+    """Nobody listens."""
+
+
+def fold_to(path: StrPath, seq: int | None = None, progress: Progress = _silent, warn: Warn = _silent) -> State:
+    """The State after record `seq` (the newest by default), folded from the nearest good snapshot before it.
+
+    Raises JournalMissing for a record that is not there (any more, or yet), and what `journal.reading.lines` raises.
+    """
+    found = bounds(path)
+    last = found.last_seq if seq is None else seq
+    if last > found.last_seq:
+        raise JournalMissing(f"{path}: no record {last}: the newest is {found.last_seq}")
+    if last < found.first_seq - 1:
+        raise JournalMissing(f"{path}: record {last} is not kept any more: the oldest is {found.first_seq}")
+    state = _begin(path, last, oldest=False, warn=warn)
+    for record in read(path, state.seq + 1):
+        if record.seq > last:
+            break
+        fold(state, record)
+        if record.seq % _EVERY == 0:
+            progress(record.seq, last)
+    return state
+
+
+def _begin(path: StrPath, upto: int | None, oldest: bool, warn: Warn) -> State:
+    """The State of the snapshot that a fold begins with, an empty one where it begins with record 1."""
+    thawed: list[State] = []
+
+    def accept(kept: Snapshot) -> bool:
+        try:
+            thawed.append(snapshot.decode(kept.state))
+        except msgspec.MsgspecError as error:
+            warn(f"snapshot of record {kept.seq}: passed over: {error}")
+            return False
+        return True
+
+    starting_snapshot(path, upto=upto, oldest=oldest, accept=accept, warn=warn)
+    return thawed[-1] if thawed else State()
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """A record whose cause, decided again on the State before it, gives other events than those recorded."""
+
+    seq: int
+    recorded: tuple[Event, ...]
+    decided: tuple[Event, ...]
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """How many records were decided again (the divergent one included), and the first divergence."""
+
+    records: int
+    divergence: Divergence | None
+
+
+def replay(path: StrPath, progress: Progress = _silent, warn: Warn = _silent) -> Replay:
+    """Decide every kept record's cause again, from the oldest one on, until a decision differs."""
+    state = _begin(path, None, oldest=True, warn=warn)
+    return relive(read(path, state.seq + 1), state, bounds(path).last_seq, progress)
+
+
+def relive(records: Iterable[Record], state: State, last: int, progress: Progress = _silent) -> Replay:
+    """Decide each record again and fold it. `state` is the one before the first and is carried along."""
+    count = 0
+    for record in records:
+        count += 1
+        try:
+            decided = decide(state, record.cause, record.at).events
+        except AssertionError as error:
+            error.add_note(f"while deciding record {record.seq} again")
+            raise
+        if decided != record.events:
+            return Replay(count, Divergence(record.seq, record.events, decided))
+        fold(state, record)
+        if count % _EVERY == 0:
+            progress(record.seq, last)
+    return Replay(count, None)
