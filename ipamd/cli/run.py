@@ -30,7 +30,7 @@ from ipamd.journal.journal import Journal
 from ipamd.journal.retention import Keep, parse_keep
 from ipamd.runtime.clock import SystemClock
 from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
-from ipamd.runtime.datastore import recovered
+from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
 from ipamd.runtime.hostnet import HostRecorder
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
@@ -91,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
     made.add_argument("--client-version", default="", metavar="V", help="what plugins must send (default: empty)")
     made.add_argument(
+        "--snapshot-every", type=_whole, default=SNAPSHOT_EVERY, metavar="N", help="records (default %(default)s)"
+    )
+    made.add_argument(
         "--journal-keep", type=_keep, default="1GiB,30d", metavar="LIMIT", help="size, age or all (default %(default)s)"
     )
     return made
@@ -143,7 +146,7 @@ async def _serve(args: argparse.Namespace) -> None:
         journal.close()
         raise
     start = Start(settings, node, int.from_bytes(os.urandom(6)))
-    limits = Limits(float(config.options.http_timeout), keep=args.journal_keep)
+    limits = Limits(float(config.options.http_timeout), args.snapshot_every or SNAPSHOT_EVERY, args.journal_keep)
     daemon = Daemon(journal, state, cloud, HostRecorder(), clock, start, limits=limits, warn=warn)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
