@@ -1,0 +1,104 @@
+"""How fast a journal is lived again: read and folded, and decided anew, against decoding its lines and no more."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from ipamd.core.decide import decide
+from ipamd.core.events import Record
+from ipamd.core.evolve import fold
+from ipamd.core.state import State
+from ipamd.journal.journal import Journal
+from ipamd.journal.reading import read
+
+from .churn import write_history
+from .figures import Line, Spread, interleaved, number, ratios, spread
+from .sizes import Sizes
+
+
+def run(sizes: Sizes, place: Path) -> list[Line]:
+    """Three lines: fold from memory, fold from disk as a start does it, and deciding anew."""
+    directory = place / "history"
+    _write(directory, sizes.records)
+    segments = sorted(directory.glob("*.jsonl"))
+    lines = [line for segment in segments for line in segment.open("rb")]
+    bare, folded, started, decided = interleaved(
+        sizes.rounds,
+        lambda: _bare(lines),
+        lambda: _fold(lines),
+        lambda: _start(directory, len(lines)),
+        lambda: _decide(lines),
+    )
+    size = number(sum(map(len, lines)) / len(lines))
+    each = {
+        "history": f"{len(lines):,} records of {size} bytes, {len(segments)} segments",
+        "bare decoding": _rate(bare, len(lines)),
+    }
+    return [
+        Line("fold", "decode + evolve of a journal's lines in memory, against decoding them", ratios(folded, bare),
+             bound=4, facts={**each, "fold": _rate(folded, len(lines))}),
+        Line("start", "what a start does: read the files, check CRC and order, decode, evolve; same base",
+             ratios(started, bare), facts={"start": _rate(started, len(lines))}),
+        Line("re-decide", "what a replay does: decode, decide, compare, evolve; same base", ratios(decided, bare),
+             facts={"re-decide": _rate(decided, len(lines))}),
+    ]  # fmt: skip
+
+
+def _write(directory: Path, records: int) -> None:
+    journal = Journal.open(directory, sync=False)
+
+    def keep(record: Record) -> None:
+        journal.stage(record)
+
+    try:
+        write_history(records, keep)
+    finally:
+        journal.close()
+
+
+def _bare(lines: list[bytes]) -> float:
+    decode = msgspec.json.Decoder(Record).decode
+    began = time.perf_counter()
+    for line in lines:
+        decode(line)
+    return time.perf_counter() - began
+
+
+def _fold(lines: list[bytes]) -> float:
+    decode = msgspec.json.Decoder(Record).decode
+    state = State()
+    began = time.perf_counter()
+    for line in lines:
+        fold(state, decode(line))
+    took = time.perf_counter() - began
+    assert state.seq == len(lines)
+    return took
+
+
+def _start(directory: Path, count: int) -> float:
+    state = State()
+    began = time.perf_counter()
+    for record in read(directory):
+        fold(state, record)
+    took = time.perf_counter() - began
+    assert state.seq == count
+    return took
+
+
+def _decide(lines: list[bytes]) -> float:
+    decode = msgspec.json.Decoder(Record).decode
+    state = State()
+    began = time.perf_counter()
+    for line in lines:
+        record = decode(line)
+        assert decide(state, record.cause, record.at).events == record.events, f"record {record.seq} differs"
+        fold(state, record)
+    return time.perf_counter() - began
+
+
+def _rate(seconds: list[float], count: int) -> str:
+    per: Spread = spread(value / count * 1e6 for value in seconds)
+    return f"{number(per.median)} us a record, {number(1e6 / per.median)} records/s"
