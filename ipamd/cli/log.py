@@ -107,7 +107,6 @@ def _emitter(args: argparse.Namespace, wanted: Filter, first: int) -> Callable[[
 
 def _write_json(line: bytes) -> None:
     """The journal's own line, without its CRC: what is printed may be escaped differently."""
-    sys.stdout.flush()
     sys.stdout.buffer.write(output.safe_json(line.rstrip(b"\n")[: -record_line.TAIL]) + b"}\n")
 
 

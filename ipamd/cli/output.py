@@ -5,13 +5,13 @@ rich is imported only when a table or a bar is drawn; `--json` never needs it.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 OK: Final = 0
 FINDING: Final = 1
 USAGE: Final = 2
-INTERRUPTED: Final = 130
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS: Final = re.compile(r"(.*[0-9]\.[0-9]{6})[0-9]+(.*)")
@@ -36,21 +35,11 @@ class Usage(Exception):
 
 
 def guarded(prog: str, run: Callable[[], int]) -> int:
-    """The command's exit code, with every expected failure as one line on standard error.
-
-    A reader that went away (`| head`) ends the command quietly. Bugs are not caught.
-    """
-    if hasattr(sys.stdout, "reconfigure"):
+    """The command's exit code, with every expected failure as one line on standard error. Bugs are not caught."""
+    if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = run()
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return OK
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return run()
     except (Usage, JournalMissing, JournalLocked) as error:
         complain(prog, str(error))
         return USAGE
@@ -90,8 +79,7 @@ def safe_json(line: bytes) -> bytes:
 
 
 def write_json(value: object) -> None:
-    """The value as one line on standard output."""
-    sys.stdout.flush()
+    """The value as one line on standard output. A command that prints JSON prints nothing else there."""
     sys.stdout.buffer.write(json_bytes(value))
 
 

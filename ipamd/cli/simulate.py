@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from ipamd.config import VARIABLES, Config, ConfigError, ConfigWarning, load
 from ipamd.core import views
-from ipamd.core.events import Record
 from ipamd.core.types import SECOND
 from ipamd.ec2.latency import PROFILES
 from ipamd.ec2.limits import UnknownInstanceType, limits_of
@@ -80,16 +79,9 @@ def _simulate(args: argparse.Namespace, argv: list[str]) -> int:
             engine = node(scenario, sink)
         except ValueError as error:
             raise output.Usage(str(error)) from None
-        try:
-            with output.progress("pods") as report:
-                settled = live(scenario, engine, report)
-        except Exception as error:
-            if isinstance(error, Crashed):
-                output.complain(PROG, str(error))
-            print(f"to see it again: {reproduction(argv, config)}", file=sys.stderr)
-            if isinstance(error, Crashed):
-                return output.FINDING
-            raise
+        settled = lived(scenario, engine, reproduction(argv, config))
+    if settled is None:
+        return output.FINDING
     if not settled.settled:
         advice = "--journal DIR and `ipamd log show DIR` tell what flaps"
         output.complain(PROG, f"the pool still changed after {LIMIT_SECONDS} virtual seconds; {advice}")
@@ -98,6 +90,19 @@ def _simulate(args: argparse.Namespace, argv: list[str]) -> int:
     else:
         _show(scenario, engine, settled, args.journal)
     return output.OK
+
+
+def lived(scenario: Scenario, engine: Engine, again: str) -> Settled | None:
+    """What the scenario came to; None if node init failed. Whatever fails, the command to see it `again` is printed."""
+    try:
+        with output.progress("pods") as report:
+            return live(scenario, engine, report)
+    except Exception as error:
+        print(f"to see it again: {again}", file=sys.stderr)
+        if not isinstance(error, Crashed):
+            raise
+        output.complain(PROG, str(error))
+        return None
 
 
 def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
@@ -148,13 +153,9 @@ def _recording(directory: str | None) -> Iterator[Sink | None]:
         last = journal.recovery.last_seq
         if last:
             raise output.Usage(f"--journal {directory}: holds a journal of {last} records; name an empty directory")
-        yield lambda record: _stage(journal, record)
+        yield journal.stage
     finally:
         journal.close()
-
-
-def _stage(journal: Journal, record: Record) -> None:
-    journal.stage(record)
 
 
 def reproduction(argv: list[str], config: Config, env: Mapping[str, str] = os.environ) -> str:

@@ -51,7 +51,7 @@ from .settle import changes
 EPOCH: Instant = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z: when virtual time begins."""
 
-Sink: TypeAlias = Callable[[Record], None]
+Sink: TypeAlias = Callable[[Record], object]
 
 _EC2_CALLS = (
     AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface, CreateTags, DeleteNetworkInterface,

@@ -1,0 +1,383 @@
+"""`ipamd log`, `ipamd state` and `ipamd replay` on journals: good, filtered, old, odd and damaged ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipamd.cli import output
+from ipamd.core import snapshot, views
+from ipamd.core.commands import AddNetwork, Assigned
+from ipamd.core.events import AddressAssigned, EniReady, Record
+from ipamd.core.settings import Settings
+from ipamd.core.types import SECOND, Pod, Sandbox
+from ipamd.journal.journal import Journal
+from ipamd.journal.reading import bounds, lines, read
+from ipamd.sim.past import fold_to
+from ipamd.sim.scenario import Scenario, node
+from ipamd.sim.settle import settle
+
+from .conftest import Run
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    """What `log show --json` printed."""
+    return [msgspec.json.decode(line) for line in text.splitlines()]
+
+
+def numbers(text: str) -> list[int]:
+    """The record numbers at the start of human lines, each once."""
+    return list(dict.fromkeys(int(line.split()[0]) for line in text.splitlines()))
+
+
+def plain(value: object) -> Any:
+    """The value as JSON has it."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def segment(journal: Path) -> Path:
+    return journal / "00000000000000000001.jsonl"
+
+
+# ---- log show ------------------------------------------------------------------------------------------------
+
+
+def test_every_record_is_shown_as_lines_and_as_json(ipamd: Run, journal: Path) -> None:
+    """Each record has a line at least; with --json it is the journal's own object without the CRC."""
+    lined, jsoned = ipamd("log", "show", journal), ipamd("log", "show", journal, "--json")
+
+    last = bounds(journal).last_seq
+    assert (lined.code, jsoned.code) == (0, 0)
+    assert numbers(lined.out) == list(range(1, last + 1))
+    stored = [msgspec.json.decode(line) for line in lines(journal)]
+    for record in stored:
+        del record["crc"]
+    assert records(jsoned.out) == stored
+
+
+@pytest.mark.parametrize("place", ["state directory", "journal directory", "file"])
+def test_a_journal_is_named_in_three_ways(ipamd: Run, journal: Path, place: str) -> None:
+    """JOURNAL is a state directory, a journal directory or a file."""
+    named = {"state directory": journal.parent, "journal directory": journal, "file": segment(journal)}[place]
+
+    assert len(records(ipamd("log", "show", named, "--json").out)) == bounds(journal).last_seq
+    assert ipamd("replay", named, "--json").json["divergence"] is None
+    assert ipamd("state", named, "--json").json["seq"] == bounds(journal).last_seq
+
+
+def test_a_pods_whole_life_is_found_by_its_name(ipamd: Run, journal: Path) -> None:
+    """--pod finds the release too, which names no pod; the namespace may stand before the name."""
+    gone = next(record.cause for record in read(journal) if type(record.cause).__name__ == "DelNetwork")
+    name = next(
+        event.pod.name
+        for record in read(journal)
+        for event in record.events
+        if isinstance(event, AddressAssigned) and event.sandbox == getattr(gone, "sandbox", None)
+    )
+
+    for asked in (name, f"default/{name}"):
+        found = records(ipamd("log", "show", journal, "--pod", asked, "--json").out)
+        assert [record["cause"]["type"] for record in found] == ["AddNetwork", "DelNetwork"]
+    release = found[-1]["seq"]
+    late = ipamd("log", "show", journal, "--pod", name, "--since", release, "--json")
+    assert [record["seq"] for record in records(late.out)] == [release]
+    assert ipamd("log", "show", journal, "--pod", f"other/{name}").out == ""
+
+
+def test_an_address_is_found_with_its_block_but_without_its_neighbours(ipamd: Run, journal: Path) -> None:
+    """--ip: the block that brought it and its own pods; not the other pods of the block."""
+    found = records(ipamd("log", "show", journal, "--ip", "10.0.0.18", "--json").out)
+
+    types = [event["type"] for record in found for event in record["events"]]
+    assert types.count("CidrAdded") == 1
+    assert {e["address"] for r in found for e in r["events"] if "address" in e} == {"10.0.0.18"}
+
+
+def test_conditions_narrow_each_other_and_values_widen(ipamd: Run, journal: Path) -> None:
+    """--type twice is either; --type and --eni is both; a cause is a type too."""
+    adds = numbers(ipamd("log", "show", journal, "--type", "addnetwork").out)
+    dels = numbers(ipamd("log", "show", journal, "--type", "DelNetwork").out)
+    primary = next(event.eni for r in read(journal) for event in r.events if isinstance(event, EniReady))
+
+    assert (len(adds), len(dels)) == (20, 5)
+    both = ipamd("log", "show", journal, "--type", "AddNetwork", "--type", "DelNetwork").out
+    assert numbers(both) == sorted(adds + dels)
+    assert len(numbers(ipamd("log", "show", journal, "--type", "EniReady", "--eni", primary).out)) == 1
+    assert ipamd("log", "show", journal, "--type", "EniReady", "--eni", "eni-other").out == ""
+
+
+def test_since_and_until_take_numbers_and_times(ipamd: Run, journal: Path) -> None:
+    """Both ends are included; a time stands for the records made at it."""
+    assert numbers(ipamd("log", "show", journal, "--since", 5, "--until", 7).out) == [5, 6, 7]
+
+    at = next(record.at for record in read(journal) if record.seq == 30)
+    same = [record.seq for record in read(journal) if record.at == at]
+    moment = f"{output.time_text(at)[:-5]}.{at % SECOND:09d}Z"
+    assert numbers(ipamd("log", "show", journal, "--since", moment[:-1] + "+00:00", "--until", 31).out)[-1] == 31
+    before = numbers(ipamd("log", "show", journal, "--until", output.time_text(at - SECOND)).out)
+    assert before == [record.seq for record in read(journal) if record.at <= (at - SECOND) // 10**6 * 10**6]
+    assert same
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--type", "Nonsense"), "want one of AddressAssigned"),
+        (("--ip", "10.0.0"), "want an IPv4 address"),
+        (("--ip", "10.0.0.256"), "want an IPv4 address"),
+        (("--since", "yesterday"), "want a record number, or a time"),
+    ],
+)
+def test_conditions_that_can_match_nothing_are_refused(
+    ipamd: Run, journal: Path, words: tuple[str, ...], said: str
+) -> None:
+    """Exit code 2 and what is wanted."""
+    answer = ipamd("log", "show", journal, *words)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+
+
+# ---- texts from outside --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A journal with a pod whose name would move the cursor, ring, and turn the text around."""
+    where = tmp_path / "hostile"
+    journal = Journal.open(where, sync=False)
+    engine = node(Scenario("t3.small", Settings()), journal.stage)
+    engine.start()
+    settle(engine)
+    name = "web\x1b[2J\x07\n\u009b31m\u202egnp.exe\x7f"
+    answer = engine.submit(AddNetwork(Sandbox("net", "c1", "eth0"), Pod("default", name, 1)))
+    assert isinstance(answer, Assigned)
+    journal.close()
+    return where
+
+
+def test_names_from_outside_cannot_reach_the_terminal(ipamd: Run, hostile: Path) -> None:
+    """Control and direction characters are escaped in lines, tables and JSON; JSON still means the same."""
+    lined = ipamd("log", "show", hostile, "--type", "AddressAssigned").out
+    tables = ipamd("state", hostile).out
+    jsoned = ipamd("log", "show", hostile, "--json").out
+
+    assert r"web\x1b[2J\x07\n\x9b31m\u202egnp.exe\x7f" in lined.replace("\\\\", "\\")
+    for text in (lined, tables, jsoned, ipamd("state", hostile, "--json").out):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    assert "\u202e" not in lined + tables
+    assert records(jsoned)[-1]["events"][0]["pod"]["name"] == "web\x1b[2J\x07\n\u009b31m\u202egnp.exe\x7f"
+
+
+# ---- log verify, damage --------------------------------------------------------------------------------------
+
+
+def test_a_good_journal_is_verified(ipamd: Run, journal: Path) -> None:
+    """Exit code 0; every record counted."""
+    last = bounds(journal).last_seq
+
+    said = ipamd("log", "verify", journal)
+
+    assert said.code == 0
+    assert said.out.startswith(f"every record is there and right: {last} records (1 to {last})")
+    assert ipamd("log", "verify", journal, "--json").json["ok"] is True
+
+
+def test_a_flipped_bit_is_found_with_file_line_and_remedy(ipamd: Run, journal: Path) -> None:
+    """Exit code 1 from every command; verify goes on and counts the good records."""
+    path = segment(journal)
+    content = path.read_bytes().splitlines(keepends=True)
+    content[9] = content[9].replace(b'"at":1', b'"at":0', 1)
+    path.write_bytes(b"".join(content))
+
+    for words in (("log", "show", journal), ("state", journal), ("replay", journal), ("replay", journal, "--json")):
+        said = ipamd(*words)
+        assert said.code == 1
+        assert f"{path} line 10: CRC is" in said.err
+        assert "restore the file from a copy, or give up record 10 and all later ones: truncate -s" in said.err
+    report = ipamd("log", "verify", journal, "--json")
+    assert (report.code, report.json["ok"], report.json["records"]) == (1, False, len(content) - 1)
+    assert [(d["file"], d["line"]) for d in report.json["damage"]] == [(str(path), 10)]
+    assert f"{path} line 10" in ipamd("log", "verify", journal).out
+
+
+def test_a_torn_end_is_no_damage(ipamd: Run, journal: Path) -> None:
+    """The last record, cut in its middle, is left out: it never was answered."""
+    path = segment(journal)
+    last = bounds(journal).last_seq
+    os.truncate(path, path.stat().st_size - 30)
+
+    assert ipamd("state", journal, "--json").json["seq"] == last - 1
+    assert ipamd("replay", journal, "--json").json == {"records": last - 1, "divergence": None}
+    assert "unfinished" in ipamd("log", "verify", journal).out
+
+
+def test_a_missing_journal_is_wrong_usage(ipamd: Run, tmp_path: Path) -> None:
+    """Exit code 2 and what may be named."""
+    for words in (("log", "show"), ("log", "verify"), ("log", "follow"), ("state",), ("replay",)):
+        said = ipamd(*words, tmp_path / "nothing")
+        assert said.code == 2
+        assert "does not exist; name a state directory, a journal directory or a journal file" in said.err
+
+
+# ---- log follow ----------------------------------------------------------------------------------------------
+
+
+def test_records_are_followed_as_they_are_written(journal: Path) -> None:
+    """follow prints what comes after it began, in a process of its own, until it is interrupted."""
+    code = "from ipamd.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "log", "follow", str(journal), "--json", "--since", "1"]
+    last = bounds(journal).last_seq
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        assert reader.stdout is not None
+        old = [msgspec.json.decode(reader.stdout.readline())["seq"] for _ in range(last)]
+        writer = Journal.open(journal, sync=False)
+        final = next(read(journal, last))
+        writer.stage(msgspec.structs.replace(final, seq=last + 1))
+        writer.close()
+        new = msgspec.json.decode(reader.stdout.readline())["seq"]
+        reader.send_signal(signal.SIGINT)
+        ended = reader.wait(timeout=20)
+
+    assert ended == 130
+    assert old == list(range(1, last + 1))
+    assert new == last + 1
+
+
+# ---- state ---------------------------------------------------------------------------------------------------
+
+
+def test_state_is_the_fold_up_to_any_record(ipamd: Run, journal: Path) -> None:
+    """--at SEQ: the same State as folding by hand, with pods, blocks and the work that was in flight."""
+    for seq in (1, 10, 40, bounds(journal).last_seq):
+        state = fold_to(journal, seq)
+        shown = ipamd("state", journal, "--at", seq, "--json").json
+
+        assert shown["seq"] == seq
+        assert shown["pool"] == plain(views.pool(state, state.at))
+        assert shown["pods"] == plain(views.pods(state))
+        assert shown["loop"]["work"] == (type(state.pool.work).__name__ if state.pool.work else "")
+
+
+def test_state_at_a_time_judges_cooldowns_by_that_time(ipamd: Run, journal: Path) -> None:
+    """--at TIME: a released address cools 29 s after its release, and 31 s after it no more."""
+    release = max(record.at for record in read(journal) if type(record.cause).__name__ == "DelNetwork")
+
+    def cooling(seconds: int) -> list[dict[str, Any]]:
+        moment = output.time_text(release + seconds * SECOND)
+        found: list[dict[str, Any]] = ipamd("state", journal, "--at", moment, "--json").json["cooling"]
+        return found
+
+    assert len(cooling(29)) == 1
+    assert cooling(31) == []
+
+
+def test_tables_of_state_name_everything(ipamd: Run, journal: Path) -> None:
+    """For people: ENIs, blocks, pods and the figures behind the next decision; no colour without a terminal."""
+    said = ipamd("state", journal)
+
+    assert said.code == 0
+    for text in ("prefix_delegation=True", "10.0.0.16/28", "stays because", "default/pod-", "free_prefixes", "doing"):
+        assert text in said.out
+    assert "\x1b" not in said.out
+
+
+def test_the_checkpoint_is_upstreams_document(ipamd: Run, journal: Path) -> None:
+    """DM-58: exact keys, assigned addresses only."""
+    document = ipamd("state", journal, "--checkpoint").json
+
+    assert document["version"] == "vpc-cni-ipam/1"
+    assert len(document["allocations"]) == 15
+    for allocation in document["allocations"]:
+        assert list(allocation) == [
+            "networkName", "containerID", "ifName", "ipv4", "allocationTimestamp", "metadata",
+        ]  # fmt: skip
+        assert list(allocation["metadata"]) == ["k8sPodNamespace", "k8sPodName", "interfacesCount"]
+
+
+@pytest.mark.parametrize("at, said", [("99999", "no record 99999"), ("2020-01-01", "the oldest kept record, 1, is of")])
+def test_moments_outside_the_journal_are_refused(ipamd: Run, journal: Path, at: str, said: str) -> None:
+    """Exit code 2: neither the future nor what was never recorded can be folded."""
+    answer = ipamd("state", journal, "--at", at)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+
+
+# ---- replay --------------------------------------------------------------------------------------------------
+
+
+def test_every_decision_comes_out_the_same(ipamd: Run, journal: Path) -> None:
+    """The whole journal decided again; the count is that of its records."""
+    last = bounds(journal).last_seq
+
+    assert ipamd("replay", journal, "--json").json == {"records": last, "divergence": None}
+    assert ipamd("replay", journal).out == f"{last} records decided again: no divergence\n"
+
+
+def rewritten(journal: Path, where: Path, number: int) -> Record:
+    """The same journal elsewhere, but the n-th AddNetwork got another address; the record as it was."""
+    writer = Journal.open(where, sync=False)
+    found = None
+    adds = 0
+    for record in read(journal):
+        adds += isinstance(record.cause, AddNetwork)
+        if adds == number and found is None:
+            found = record
+            other = msgspec.structs.replace(record.events[0], address="10.0.0.31")
+            record = msgspec.structs.replace(record, events=(other,))
+        writer.stage(record)
+    writer.close()
+    assert found is not None
+    return found
+
+
+def test_the_first_divergence_is_shown(ipamd: Run, journal: Path, tmp_path: Path) -> None:
+    """Exit code 1; the record's number, what is recorded and what is decided now."""
+    original = rewritten(journal, tmp_path / "other", 3)
+
+    said = ipamd("replay", tmp_path / "other", "--json")
+
+    assert said.code == 1
+    assert said.json["records"] == original.seq
+    divergence = said.json["divergence"]
+    assert divergence["seq"] == original.seq
+    assert divergence["decided"] == plain(original.events)
+    assert divergence["recorded"][0]["address"] == "10.0.0.31"
+    shown = ipamd("replay", tmp_path / "other")
+    assert shown.code == 1
+    assert f"record {original.seq} comes out differently" in shown.out
+
+
+def test_where_records_are_gone_the_snapshot_is_the_beginning(ipamd: Run, journal: Path, tmp_path: Path) -> None:
+    """Retention dropped the first records: replay and state begin at the snapshot that stands for them."""
+    where = tmp_path / "kept"
+    writer = Journal.open(where, sync=False, segment_bytes=4096)
+    for record in read(journal):
+        writer.stage(record)
+        if record.seq == 40:
+            writer.flush()
+            state = fold_to(journal, 40)
+            writer.snapshot_now(40, state.at, snapshot.encode(state))
+    writer.close()
+    segments = sorted(where.glob("*.jsonl"))
+    for old, following in pairwise(segments):
+        if int(following.stem) <= 41:
+            old.unlink()
+    last = bounds(where).last_seq
+    assert 1 < bounds(where).first_seq <= 41
+
+    assert ipamd("replay", where, "--json").json == {"records": last - 40, "divergence": None}
+    assert ipamd("state", where, "--json").json == ipamd("state", journal, "--json").json
+    early = ipamd("state", where, "--at", 3)
+    assert early.code == 2
+    assert "record 3 is not kept any more" in early.err
