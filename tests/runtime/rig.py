@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ipamd.core import events as ev
 from ipamd.core.commands import AddNetwork, Assigned, Start
 from ipamd.core.settings import Settings
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, Instant, Pod, Sandbox
-from ipamd.ec2.embedded import CloudOptions, EmbeddedCloud
+from ipamd.ec2.embedded import CloudOptions, Crash, EmbeddedCloud
 from ipamd.journal.disk import Disk
 from ipamd.journal.journal import Journal
 from ipamd.runtime.clock import ManualClock
@@ -122,6 +124,8 @@ async def living(
     limits: Limits | None = None,
     disk: Disk | None = None,
     clock: ManualClock | None = None,
+    crash_at: Crash | None = None,
+    max_pods: int | None = None,
     ready: bool = True,
 ) -> AsyncIterator[Rig]:
     """A node that is ready (unless `ready` is False); it ends as by SIGTERM, unless the test ended it before."""
@@ -130,8 +134,11 @@ async def living(
     state = recovered(journal, lambda _: None)
     clock.not_before(state.at)
     options = cloud or CloudOptions(instance_type="m5.large")
-    door = EmbeddedCloud.open(directory, options, clock=clock.now, sleep=clock.sleep)
-    start = Start(settings, await door.node(), 7)
+    door = EmbeddedCloud.open(directory, options, clock=clock.now, sleep=clock.sleep, crash_at=crash_at)
+    node = await door.node()
+    if max_pods is not None:
+        node = replace(node, max_pods=max_pods)
+    start = Start(settings, node, 7)
     daemon = Daemon(journal, state, door, host or HostRecorder(), clock, start, limits=limits)
     is_ready = asyncio.Event()
     run = asyncio.create_task(daemon.run((), (), is_ready.set))
