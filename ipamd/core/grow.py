@@ -52,10 +52,12 @@ from .state import State
 from .steps import (
     DELETE_BACKOFF,
     DETACH_BACKOFF,
+    DETACH_PAUSE,
     SEEK_BACKOFF,
     WAIT_BACKOFF,
     Want,
     after,
+    code_of,
     counted,
     logged,
     moved,
@@ -235,7 +237,7 @@ def _sought(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
 def _indexed(work: Grow, seen: View | Failed) -> list[ev.Event]:
     """EC2-5: the smallest index that no attachment on the card has (EC2-6 is not replicated: 100 is ignored)."""
     if isinstance(seen, Failed):
-        return [_to(work, step="undo_delete", error=f"DescribeInstances: {seen.message}")]
+        return [_to(work, step="undo_delete", error=f"DescribeInstances: {seen.message}", code=seen.code)]
     assert isinstance(seen, AttachmentsView)
     taken = {attachment.device for attachment in seen.attachments if attachment.card == work.card}
     free = next((index for index in range(DEVICE_INDEXES) if index not in taken), None)
@@ -250,7 +252,8 @@ def _attached(work: Grow, outcome: Outcome, now: Instant) -> list[ev.Event]:
             event = ev.EniAttached(work.eni, attachment, work.device)
             return [event, _to(work, step="modify", attachment=attachment)]
         case Failed():
-            return [_to(work, step="undo_delete", error=f"AttachNetworkInterface: {outcome.code}: {outcome.message}")]
+            error = f"AttachNetworkInterface: {outcome.message}"
+            return [_to(work, step="undo_delete", error=error, code=outcome.code)]
         case _:
             return [_to(work, step="seek_attach", attempt=1, due=now)]
 
@@ -275,7 +278,8 @@ def _modified(work: Grow, outcome: Outcome) -> list[ev.Event]:
         case Failed() | Lost():
             why = outcome.message if isinstance(outcome, Failed) else "no answer"
             error = f"ModifyNetworkInterfaceAttribute: {why}"
-            return [logged("ModifyNetworkInterfaceAttribute", outcome), _to(work, step="undo_detach", error=error)]
+            undo = _to(work, step="undo_detach", error=error, code=code_of(outcome))
+            return [logged("ModifyNetworkInterfaceAttribute", outcome), undo]
 
 
 def _undone(state: State, work: Grow, outcome: Outcome, now: Instant) -> list[ev.Event]:
@@ -288,12 +292,16 @@ def _undone(state: State, work: Grow, outcome: Outcome, now: Instant) -> list[ev
             return [_to(work, attempt=tries, due=now + backoff.delay(state, tries))]
         fn = "ENICleanupUponModifyNetworkErr" if work.attachment else "AllocENIDeleteErr"
         given_up: list[ev.Event] = [counted(fn, outcome, aws_utils=True), ev.EniDiscarded(work.eni)]
-        return [*given_up, *_fail(work, "increaseIPPoolAllocENI", Failed("", work.error))]
+        shadows = work.attachment and state.settings.quirks.modify_error_shadowed
+        return [
+            *given_up,
+            *_fail(work, "increaseIPPoolAllocENI", outcome if shadows else Failed(work.code, work.error)),
+        ]
     if work.step == "undo_detach":
-        return [_to(work, step="undo_delete")]
+        return [_to(work, step="undo_delete", due=now + DETACH_PAUSE)]
     if work.attachment and state.settings.quirks.modify_error_shadowed:
         return [ev.EniDiscarded(work.eni), _to(work, step="wait", eni="")]
-    return [ev.EniDiscarded(work.eni), *_fail(work, "increaseIPPoolAllocENI", Failed("", work.error))]
+    return [ev.EniDiscarded(work.eni), *_fail(work, "increaseIPPoolAllocENI", Failed(work.code, work.error))]
 
 
 def _waited(state: State, work: Grow, seen: View | Failed, now: Instant) -> list[ev.Event]:

@@ -25,12 +25,9 @@ from .calls import (
 )
 from .pool_linux import deletable_eni
 from .state import State
-from .steps import DELETE_BACKOFF, DETACH_BACKOFF, Want, after, counted, moved
-from .types import SECOND, Instant
+from .steps import DELETE_BACKOFF, DETACH_BACKOFF, DETACH_PAUSE, Want, after, counted, moved
+from .types import Instant
 from .work import Shed
-
-DETACH_PAUSE = 2 * SECOND
-"""EC2-22: between detach and delete."""
 
 
 def start(state: State, card: int, now: Instant) -> list[ev.Event]:

@@ -49,6 +49,8 @@ TAG_BACKOFF: Final = Backoff(500 * MS, 60 * SECOND, 0.3, 5)
 WAIT_BACKOFF: Final = Backoff(100 * MS, 60 * SECOND, 0.15, 12)
 DETACH_BACKOFF: Final = Backoff(200 * MS, 60 * SECOND, 0.15, 12)
 DELETE_BACKOFF: Final = Backoff(500 * MS, 60 * SECOND, 0.15, 12)
+DETACH_PAUSE: Final = 2 * SECOND
+"""EC2-22: between detach and delete."""
 DESCRIBE_TRIES: Final = 12
 DESCRIBE_STEP: Final = 10 * MS
 """EC2-30: the pause before retry k is k * 10 ms."""

@@ -112,6 +112,8 @@ class Grow(_Work, frozen=True):
     adoption: Adoption | None = None
     error: str = ""
     """Why it is being undone."""
+    code: str = ""
+    """EC2's code of that error."""
     attempt: int = 0
     due: Instant = 0
 
