@@ -10,10 +10,12 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -28,6 +30,7 @@ from ipamd.ec2.vpc import DEFAULT_SUBNET
 from ipamd.journal.errors import JournalError
 from ipamd.journal.journal import Journal
 from ipamd.journal.retention import Keep, parse_keep
+from ipamd.narrate import JsonLog, Level, Narrator, open_log
 from ipamd.runtime.clock import SystemClock
 from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
 from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
@@ -41,6 +44,7 @@ from ipamd.server.metrics import Metrics
 from .doors import GrpcDoor, WebDoor
 
 PROG = "ipamd run"
+_log = logging.getLogger(__name__)
 ROOT_STATE_DIR = "/var/lib/ipamd-emulator"
 _EPILOG = """\
 The journal lies in DIR/journal, the embedded cloud in DIR/cloud; the cloud outlives the journal. A port of 0 is
@@ -121,16 +125,25 @@ def _keep(text: str) -> Keep:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def warn(text: str) -> None:
-    """What does not keep the daemon from starting."""
-    print(f"{PROG}: warning: {text}", file=sys.stderr)
-
-
 async def _serve(args: argparse.Namespace) -> None:
-    """Put the rooms together and live until the end. Raises what `main` explains."""
+    """Configuration and log, then the rest. Raises what `main` explains."""
     config = load(os.environ, args.set)
-    for warning in config.warnings:
-        warn(warning.text)
+    log = open_log(config.options.log_file, cast(Level, config.options.log_level))
+    try:
+        for warning in config.warnings:
+            _log.warning(warning.text)
+        await _live(args, config, log)
+    except Exception as error:
+        if config.options.log_file.lower() not in ("stdout", "stderr"):
+            _log.critical("%s", error)  # whoever reads the file learns of it too
+        raise
+    finally:
+        log.close()
+
+
+async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
+    """Put the rooms together and live until the end."""
+    warn = _log.warning
     state_dir = args.state_dir or default_state_dir()
     journal = Journal.open(state_dir / "journal", warn=warn)
     clock = SystemClock()
@@ -150,6 +163,7 @@ async def _serve(args: argparse.Namespace) -> None:
     daemon = Daemon(journal, state, cloud, HostRecorder(), clock, start, limits=limits, warn=warn)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
+    daemon.datastore.subscribe(Narrator(state, args.client_version).subscriber(log.write))
     await _open(args, config, daemon, state_dir / "journal")
 
 
@@ -170,7 +184,7 @@ def _checked(args: argparse.Namespace, config: Config, node: Node) -> tuple[Node
     """The node as it shall be seen, and settings that it can run with. Raises ConfigError."""
     checked = config.check(prefix_delegation_supported=prefix_delegation_supported(node.instance_type))
     for warning in checked.warnings:
-        warn(warning.text)
+        _log.warning(warning.text)
     return (node if args.max_pods is None else replace(node, max_pods=args.max_pods)), checked.settings
 
 
