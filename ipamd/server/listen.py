@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -30,6 +31,9 @@ _FACTS: Final[Mapping[int, str]] = {
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.ENOTDIR: "a part of the path is a file",
 }
+
+
+_log = logging.getLogger(__name__)
 
 
 class ListenError(Exception):
@@ -63,7 +67,9 @@ def open_unix(server: grpc.aio.Server, path: str | Path) -> str:
         raise ListenError.of(thing, error, "name another one with --socket") from None
     except RuntimeError as error:
         raise ListenError(thing, f"gRPC cannot listen there ({error})", "name another one with --socket") from None
-    return f"unix://{quote(str(place))}"
+    address = f"unix://{quote(str(place))}"
+    _log.info("Serving RPC Handler on %s", address)
+    return address
 
 
 def absolute(path: str | Path) -> Path:
@@ -164,7 +170,9 @@ def open_tcp(server: grpc.aio.Server, address: str) -> str:
         got = server.add_insecure_port(f"{shown or '0.0.0.0'}:{port}")
     except RuntimeError as error:
         raise ListenError(thing, f"gRPC cannot listen there ({error})", remedy) from None
-    return f"{shown or '0.0.0.0'}:{got}"
+    bound = f"{shown or '0.0.0.0'}:{got}"
+    _log.info("Serving RPC Handler on %s", bound)
+    return bound
 
 
 def probe_tcp(host: str, port: int, thing: str, remedy: str) -> None:
