@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from . import fold, node
+from . import fold, network, node
 from .figures import Line, text
 from .machine import machine
 from .sizes import FULL, SMALL, Sizes
@@ -21,6 +21,7 @@ from .sizes import FULL, SMALL, Sizes
 BENCHMARKS: Final[dict[str, Callable[[Sizes, Path], list[Line]]]] = {
     "fold": fold.run,
     "node": node.run,
+    "network": network.run,
 }
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 

@@ -1,0 +1,156 @@
+"""AddNetwork of a real daemon with a durable journal: against a bare echo server, and at 10 against 700 pods.
+
+The pool (1008 addresses on one ENI, prefix mode) is there before the clock runs. A burst of ADDs is timed; the DELs
+that make room for the next burst are not. Cooldown is 0, so the same addresses serve again and again. The two servers
+are separate processes, loaded in turn by this one over a Unix socket each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from .callers import Caller, Calls, add_request
+from .figures import Line, number, percentile, ratios
+from .processes import Server, echo, pooled_daemon, serving
+from .sizes import Sizes
+
+CALLERS: Final = (1, 16, 64)
+FEW: Final = 10
+MANY: Final = 700
+
+
+class _Side:
+    """One server's results for one number of callers, round by round."""
+
+    def __init__(self) -> None:
+        self.rate: list[float] = []
+        self.p50: list[float] = []
+        self.p99: list[float] = []
+        self.cpu: list[float] = []
+
+    def keep(self, bursts: list[Calls], cpu: float) -> None:
+        """One round: some bursts and the CPU seconds that the server used for them."""
+        each = [seconds for calls in bursts for seconds in calls.each]
+        self.rate.append(len(each) / sum(calls.wall for calls in bursts))
+        self.p50.append(percentile(each, 0.5))
+        self.p99.append(percentile(each, 0.99))
+        self.cpu.append(cpu / len(each))
+
+    @property
+    def text(self) -> str:
+        """Absolute figures, medians of the rounds."""
+        return (
+            f"{number(median(self.rate))}/s, p50 {number(median(self.p50) * 1e3)} ms, "
+            f"p99 {number(median(self.p99) * 1e3)} ms, {number(median(self.cpu) * 1e6)} us of the server's CPU a call"
+        )
+
+
+def run(sizes: Sizes, place: Path) -> list[Line]:
+    """Throughput and p99 at 1, 16 and 64 callers against the echo; time of an ADD at 700 pods against 10."""
+    return asyncio.run(_run(sizes, place))
+
+
+async def _run(sizes: Sizes, place: Path) -> list[Line]:
+    with serving(pooled_daemon(place / "daemon", sizes.pool), place / "daemon.log") as ours:
+        caller = Caller(f"unix:{place / 'daemon' / 'ipamd.sock'}")
+        reply = await caller.one_reply(0)
+        await caller.delete([0])
+        with serving(echo(place, reply), place / "echo.log") as theirs:
+            other = Caller(f"unix:{place / 'echo.sock'}")
+            lines = await _against_echo(sizes, place, (ours, caller), (theirs, other))
+            lines[0].facts["messages"] = f"{len(add_request(0))} bytes there, {len(reply)} back"
+            await other.close()
+        lines += await _flat(sizes, caller)
+        await caller.close()
+    return lines
+
+
+async def _against_echo(
+    sizes: Sizes, place: Path, ours: tuple[Server, Caller], theirs: tuple[Server, Caller]
+) -> list[Line]:
+    pods = range(sizes.burst)
+    lines = []
+    for at_once in CALLERS:
+        sides = _Side(), _Side()
+        syncs: list[float] = []
+        for round_ in range(-1, sizes.network_rounds):
+            for side, (server, caller) in zip(sides, (ours, theirs), strict=True):
+                bursts, cpu = [], 0.0
+                for _ in range(sizes.bursts):
+                    before = server.cpu_seconds
+                    bursts.append(await caller.add(pods, at_once))
+                    cpu += server.cpu_seconds - before
+                    await caller.delete(pods)
+                if round_ >= 0:
+                    side.keep(bursts, cpu)
+            syncs += fsyncs(place, 20)
+        lines += _compared(at_once, *sides, syncs)
+    return lines
+
+
+def _compared(at_once: int, ours: _Side, bare: _Side, syncs: list[float]) -> list[Line]:
+    """Two lines for one number of callers. Only 64 callers are bounded."""
+    sync = median(syncs)
+    many = at_once == CALLERS[-1]
+    callers = f"{at_once} caller{'s' if at_once > 1 else ''}"
+    return [
+        Line(f"add {at_once} rate", f"AddNetwork, durable, {callers}: calls/s against the echo's",
+             ratios(ours.rate, bare.rate), bound=0.5 if many else None, better="higher",
+             facts={"daemon": ours.text, "echo": bare.text}),
+        Line(f"add {at_once} p99", f"{callers}: the p99 less one fsync, against the echo's p99",
+             ratios([value - sync for value in ours.p99], bare.p99), bound=3 if many else None,
+             facts={"p50 against p50": f"{number(ratios(ours.p50, bare.p50).median)}x",
+                    "one fsync": f"{number(sync * 1e3)} ms, p99 {number(percentile(syncs, 0.99) * 1e3)} ms "
+                                 "(append of 512 bytes and fdatasync, same directory)"}),
+    ]  # fmt: skip
+
+
+def fsyncs(place: Path, count: int) -> list[float]:
+    """Seconds of appending some bytes and having them on disk, as the journal does it, each alone."""
+    took = []
+    fd = os.open(place / "fsync", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        for _ in range(count):
+            began = time.perf_counter()
+            os.write(fd, b"x" * 512)
+            os.fdatasync(fd)
+            took.append(time.perf_counter() - began)
+    finally:
+        os.close(fd)
+    return took
+
+
+async def _flat(sizes: Sizes, caller: Caller) -> list[Line]:
+    """Seconds a call at 700 pods against 10, for one caller and for 16; the same daemon goes to and fro."""
+    few, many = range(FEW), range(min(MANY, sizes.pool - sizes.step))
+    lines = []
+    for at_once in CALLERS[:2]:
+        took: tuple[list[float], list[float]] = [], []
+        for round_ in range(-1, sizes.network_rounds):
+            for kept, present in zip(took, (few, many), strict=True):
+                await caller.add(present, CALLERS[-1])
+                seconds = await _some(sizes, caller, len(present), at_once)
+                await caller.delete(present)
+                if round_ >= 0:
+                    kept.append(seconds)
+        shown = [f"{number(median(kept) * 1e3)} ms at {n}" for kept, n in zip(took, (FEW, len(many)), strict=True)]
+        lines.append(
+            Line(f"add flat {at_once}", f"time of an ADD at {len(many)} pods against {FEW}, {at_once} at once",
+                 ratios(took[1], took[0]), bound=1.2, facts={"an ADD": ", ".join(shown)})
+        )  # fmt: skip
+    return lines
+
+
+async def _some(sizes: Sizes, caller: Caller, present: int, at_once: int) -> float:
+    """Mean seconds an ADD takes on top of `present` pods, a few at a time so that their number hardly changes."""
+    more = range(present, present + sizes.step)
+    wall = 0.0
+    for _ in range(sizes.steps):
+        wall += (await caller.add(more, at_once)).wall
+        await caller.delete(more)
+    return wall / (sizes.steps * sizes.step)
