@@ -166,23 +166,24 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    bar = _Bar(what)
+    bar = Bar(what)
     try:
         yield bar.report
     finally:
         bar.close()
 
 
-class _Bar:
-    """Draws nothing in the first second."""
+class Bar:
+    """Draws nothing in the first second. `clock` is in seconds."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._drawn: tuple[Callable[[int, int], None], Callable[[], None]] | None = None
 
     def report(self, done: int, total: int) -> None:
-        if self._drawn is None and time.monotonic() - self._began > 1:
+        if self._drawn is None and self._clock() - self._began > 1:
             self._drawn = self._draw()
         if self._drawn is not None:
             self._drawn[0](done, total)

@@ -13,6 +13,7 @@ from ipamd.core.evolve import fold
 from ipamd.core.state import State
 from ipamd.journal.errors import JournalMissing
 from ipamd.journal.reading import StrPath, bounds, read, starting_snapshot
+from ipamd.journal.segments import locate
 from ipamd.journal.snapshots import Snapshot
 
 Progress = Callable[[int, int], None]
@@ -35,8 +36,7 @@ def fold_to(path: StrPath, seq: int | None = None, progress: Progress = _silent,
     last = found.last_seq if seq is None else seq
     if last > found.last_seq:
         raise JournalMissing(f"{path}: no record {last}: the newest is {found.last_seq}")
-    if last < found.first_seq - 1:
-        raise JournalMissing(f"{path}: record {last} is not kept any more: the oldest is {found.first_seq}")
+    _refuse_unreachable(path, last, found.first_seq)
     state = _begin(path, last, oldest=False, warn=warn)
     for record in read(path, state.seq + 1):
         if record.seq > last:
@@ -45,6 +45,16 @@ def fold_to(path: StrPath, seq: int | None = None, progress: Progress = _silent,
         if record.seq % _EVERY == 0:
             progress(record.seq, last)
     return state
+
+
+def _refuse_unreachable(path: StrPath, seq: int, first_seq: int) -> None:
+    """Raises JournalMissing where the records that lead to `seq` are gone and no snapshot stands for them."""
+    if first_seq == 1:
+        return
+    snapshots = [file.seq for file in locate(path).snapshots() if file.seq >= first_seq - 1]
+    if snapshots and seq < snapshots[0]:
+        fact = f"the records before {first_seq} are gone and the oldest snapshot is of record {snapshots[0]}"
+        raise JournalMissing(f"{path}: the State after record {seq} is not known any more: {fact}; ask for a later one")
 
 
 def _begin(path: StrPath, upto: int | None, oldest: bool, warn: Warn) -> State:

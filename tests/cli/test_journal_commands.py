@@ -378,6 +378,19 @@ def test_where_records_are_gone_the_snapshot_is_the_beginning(ipamd: Run, journa
 
     assert ipamd("replay", where, "--json").json == {"records": last - 40, "divergence": None}
     assert ipamd("state", where, "--json").json == ipamd("state", journal, "--json").json
-    early = ipamd("state", where, "--at", 3)
-    assert early.code == 2
-    assert "record 3 is not kept any more" in early.err
+    for early in (3, 39):
+        said = ipamd("state", where, "--at", early)
+        assert said.code == 2
+        assert f"the State after record {early} is not known any more" in said.err
+        assert "the oldest snapshot is of record 40; ask for a later one" in said.err
+
+
+def test_an_empty_journal_is_no_error(ipamd: Run, tmp_path: Path) -> None:
+    """A daemon that never decided anything left nothing: no records, no divergence, a State that is new."""
+    Journal.open(tmp_path / "empty").close()
+
+    assert ipamd("log", "show", tmp_path / "empty") == (0, "", "")
+    assert ipamd("replay", tmp_path / "empty", "--json").json == {"records": 0, "divergence": None}
+    assert ipamd("state", tmp_path / "empty", "--json").json["phase"] == "new"
+    assert ipamd("state", tmp_path / "empty").code == 0
+    assert ipamd("log", "verify", tmp_path / "empty").out.startswith("every record is there and right: no records")
