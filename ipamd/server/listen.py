@@ -9,12 +9,14 @@ import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import grpc
 from aiohttp import web
 
+Application: TypeAlias = web.Application
+"""What `open_http` serves; for whoever passes it on and need not know the library."""
 SOCKET_MODE: Final = 0o660
 """RPC-2."""
 _PATH_MAX: Final = 107
@@ -206,7 +208,7 @@ class HttpDoor:
             self._place.unlink(missing_ok=True)
 
 
-async def open_http(app: web.Application, address: str, option: str) -> HttpDoor:
+async def open_http(app: Application, address: str, option: str) -> HttpDoor:
     """Serve an application on `HOST:PORT` or `unix:PATH` (HTTP-1, HTTP-20). `option` is named in the remedy.
 
     Raises `ListenError`; upstream would retry for ever.
