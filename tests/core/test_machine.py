@@ -233,7 +233,7 @@ def flaps(chosen: Settings) -> bool:
     return not chosen.warm_eni_target
 
 
-class LifeTest(Life.TestCase):  # type: ignore[name-defined,misc]
+class LifeTest(Life.TestCase):  # type: ignore[valid-type,misc]
     """Hypothesis drives it; more examples with IPAMD_EXAMPLES."""
 
     settings = settings(
