@@ -29,6 +29,8 @@ LEVELS: Final[dict[Level, int]] = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
+OURS: Final = "ipamd"
+"""The logger above all of ours."""
 _NAMES: Final = {number: level for level, number in LEVELS.items()}
 
 
@@ -148,7 +150,9 @@ class _Handler(logging.Handler):
 
 
 def open_log(file: str, level: Level) -> JsonLog:
-    """The log of ENV-35 and ENV-36: `stdout` or `stderr` in any case, or a path; the root logger writes to it too.
+    """The log of ENV-35 and ENV-36: `stdout` or `stderr` in any case, or a path.
+
+    The standard library's loggers write to it too: ours from `level` on, those of libraries from warnings on.
 
     A path that cannot be written falls back to stderr, with a line that says so: a daemon without its log file still
     has to serve.
@@ -170,7 +174,8 @@ def open_log(file: str, level: Level) -> JsonLog:
     log = JsonLog(out, level)
     root = logging.getLogger()
     root.addHandler(log.handler)
-    root.setLevel(LEVELS[level])
+    root.setLevel(max(LEVELS[level], logging.WARNING))  # gRPC alone says several debug lines a request
+    logging.getLogger(OURS).setLevel(LEVELS[level])
     if problem:
         log.say("warn", problem)
     return log

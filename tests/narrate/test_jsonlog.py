@@ -16,6 +16,7 @@ from ipamd.narrate.jsonlog import JsonLog, line, timestamp
 
 AT = 1_710_091_508 * SECOND + 487 * MS + 999_999
 CHATTER = logging.getLogger("somebody.else")
+OURS = logging.getLogger("ipamd.server.backend")
 
 
 class Kept:
@@ -41,11 +42,12 @@ class Kept:
 @pytest.fixture
 def quiet_root() -> Iterator[logging.Logger]:
     """The root logger as it was before."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("ipamd")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
     yield root
     root.handlers[:] = handlers
-    root.setLevel(level)
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 def test_a_line_has_four_keys_in_order_and_milliseconds() -> None:
@@ -118,11 +120,25 @@ def test_streams_are_named_in_any_case(
     assert log.handler not in quiet_root.handlers
 
 
+def test_libraries_are_heard_from_warnings_on(
+    quiet_root: logging.Logger, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Whatever our level is: a library's debug lines would cost time on every request."""
+    log = open_log("stderr", "debug")
+    CHATTER.info("chatter")
+    CHATTER.warning("trouble")
+    OURS.debug("detail")
+    log.close()
+
+    said = [json.loads(text)["msg"] for text in capfdbinary.readouterr().err.splitlines()]
+    assert said == ["trouble", "detail"]
+
+
 def test_a_file_is_made_with_its_directory(quiet_root: logging.Logger, tmp_path: Path) -> None:
     """As upstream's rotating writer does."""
     place = tmp_path / "aws-routed-eni" / "ipamd.log"
     log = open_log(str(place), "info")
-    CHATTER.info("hello")
+    OURS.info("hello")
     log.close()
 
     assert json.loads(place.read_bytes())["msg"] == "hello"
@@ -135,7 +151,7 @@ def test_a_file_that_cannot_be_written_falls_back_to_stderr(
     """The daemon serves on; the line names variable, path, fact and remedy."""
     (tmp_path / "file").write_text("")
     log = open_log(str(tmp_path / "file" / "ipamd.log"), "info")
-    CHATTER.info("still heard")
+    OURS.info("still heard")
     log.close()
 
     said = capfdbinary.readouterr().err
