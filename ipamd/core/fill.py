@@ -117,11 +117,15 @@ def skip_gone(state: State, work: Fill) -> list[ev.Event]:
 
 
 def trim(state: State, card: int, goal: Balance, now: Instant) -> tuple[list[ev.Event], Trim | None]:
-    """POOL-31: at most `over` blocks leave the store, ENI by ENI, before EC2 is asked; None if none may go."""
+    """POOL-31: at most `over` blocks leave the store, ENI by ENI, before EC2 is asked; None if none may go.
+
+    Upstream walks the ENIs in random order. Ours begins with the last device, so that a secondary ENI empties and
+    can be freed, rather than the primary one, which never goes.
+    """
     over = goal.over
     events: list[ev.Event] = []
     calls: list[UnassignPrivateIpAddresses] = []
-    for eni in state.enis.values():
+    for eni in reversed(state.enis.values()):
         if eni.card != card or over <= 0:
             continue
         blocks = freeable_blocks(state, eni, now)[:over]

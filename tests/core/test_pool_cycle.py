@@ -306,7 +306,7 @@ def test_blocks_leave_the_store_before_ec2_is_asked() -> None:
 
 
 def test_one_scale_down_walks_several_enis_and_stops_at_what_is_over() -> None:
-    """POOL-34, POOL-31: a round of its own for each ENI that yields something, none for one that yields nothing."""
+    """POOL-34, POOL-31: a round for each ENI that yields something and for no other; the last device first."""
     bench = Bench(Settings(warm_ip_target=1, ip_cooldown_period=0))
     bench.eni("eni-0", 0, "10.0.0.1/32", primary=True)
     bench.eni("eni-1", 1, "10.0.1.1/32", "10.0.1.2/32", trunk=True)
@@ -321,7 +321,7 @@ def test_one_scale_down_walks_several_enis_and_stops_at_what_is_over() -> None:
     work = bench.state.pool.work
     assert isinstance(work, Trim) and over == 4
     assert [(call.eni, call.addresses) for call in work.calls if isinstance(call, UnassignPrivateIpAddresses)] == [
-        ("eni-1", ("10.0.1.1", "10.0.1.2")), ("eni-2", ("10.0.2.1",)), ("eni-3", ("10.0.3.1",)),
+        ("eni-3", ("10.0.3.1", "10.0.3.2")), ("eni-2", ("10.0.2.1",)), ("eni-1", ("10.0.1.1",)),
     ]  # fmt: skip
 
 
