@@ -100,7 +100,7 @@ class EniAttached(_Event, frozen=True):
 
 
 class EniDiscarded(_Event, frozen=True):
-    """An ENI that was created and never came into a store is gone, or is given up to the leaked-ENI cleaner."""
+    """An ENI of no store is gone: never attached, or freed; or it is given up to the leaked-ENI cleaner."""
 
     eni: EniId
 

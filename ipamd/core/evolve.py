@@ -197,6 +197,8 @@ def _eni_left(state: State, event: ev.EniLeft) -> None:
     prefixes = sum(block.prefix for block in eni.blocks.values())
     lost = sum(drop_block(state, eni, block) for block in list(eni.blocks.values()))
     del state.enis[event.eni]
+    if event.why == "freed":
+        state.pending[event.eni] = Pending(eni.primary_ip, eni.subnet, token="")
     for key in [key for key in state.purges if key[0] == event.eni]:
         del state.purges[key]
     if lost and event.why == "gone" and state.settings.quirks.forced_removal_subtracts_twice:

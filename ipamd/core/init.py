@@ -174,11 +174,11 @@ def _fatal(step: str, why: Failed | Lost) -> list[ev.Event]:
 
 
 def _orphans(state: State, seen: View | Failed) -> list[ev.Event]:
-    """ENIs of ours that were created and never attached when the last process ended: they are deleted."""
+    """ENIs of ours that hung on nothing when the last process ended, just made or half freed: they are deleted."""
     if not isinstance(seen, EnisView):
         assert isinstance(seen, Failed)
         return [logged("FindNetworkInterfaces", seen), moved(Init("metadata"))]
-    tokens = {*state.lost_tokens, *(pending.token for pending in state.pending.values())}
+    tokens = {*state.lost_tokens, *(pending.token for pending in state.pending.values() if pending.token)}
     ours = [eni.eni for eni in seen.enis if eni.eni in state.pending or eni.tags.get(TOKEN_TAG) in tokens]
     return [moved(Init("drop", calls=tuple(DeleteNetworkInterface(eni) for eni in ours)))]
 

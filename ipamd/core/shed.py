@@ -1,4 +1,4 @@
-"""Freeing an ENI (POOL-36, POOL-37, EC2-22..24). It left its store before EC2 is asked.
+"""Freeing an ENI (POOL-36, POOL-37, EC2-22..24). It left its store before EC2 is asked; until it is gone it is pending.
 
 describe --not found--> rules      detach --ok--> 2 s --> delete --ok or not found--> rules --> end
    |--other error--> end              |--12 failures--> end         |--12 failures--> rules
@@ -58,7 +58,7 @@ def observe(work: Shed, seen: View | Failed) -> list[ev.Event]:
     """EC2-22: the attachment id. An ENI that EC2 does not know is freed already."""
     gone = isinstance(seen, EnisView) and not seen.enis
     if gone or (isinstance(seen, Failed) and seen.code == ENI_NOT_FOUND):
-        return [_to(work, step="rules")]
+        return [ev.EniDiscarded(work.eni), _to(work, step="rules")]
     if isinstance(seen, Failed):
         inner = counted("getENIAttachmentIDFailed", seen, aws_utils=True)
         text = f"ENI attachment ID not found: {seen.message}"
@@ -76,7 +76,7 @@ def settle(state: State, work: Shed, outcome: Outcome, now: Instant) -> list[ev.
     if isinstance(outcome, Succeeded) or _already(work, outcome):
         if work.step == "detach":
             return [_to(work, step="delete", due=now + DETACH_PAUSE)]
-        return [_to(work, step="rules")]
+        return [ev.EniDiscarded(work.eni), _to(work, step="rules")]
     backoff = DETACH_BACKOFF if work.step == "detach" else DELETE_BACKOFF
     tries = work.attempt + 1
     if tries < backoff.tries:

@@ -189,7 +189,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """An ENI that EC2 made for us and that no store has yet."""
+    """An ENI of ours that no store has: it was just made, or is being freed and has no token."""
 
     primary_ip: Ipv4Text
     subnet: str
