@@ -83,7 +83,7 @@ class Narrator:
             case ev.EniAttached():
                 return [Line("info", f"Successfully created and attached a new ENI {event.eni} to instance")]  # G3
             case ev.EniDiscarded():
-                return [Line("warn", f"ENI {event.eni} never served: it is deleted, or left to the leaked-ENI cleaner")]
+                return [Line("info", f"ENI {event.eni} is done with: it is gone, or left to the leaked-ENI cleaner")]
             case ev.EniExcluded():
                 self._tally.excluded[event.eni] = event.excluded
                 state = "excluded from" if event.excluded else "available for"
