@@ -12,7 +12,16 @@ import msgspec
 
 from ipamd.core import events as ev
 from ipamd.core import invariants, pool_linux
-from ipamd.core.calls import Call, LinksView, MetadataView, Outcome
+from ipamd.core.calls import (
+    AttachNetworkInterface,
+    Call,
+    CreatedEni,
+    CreateNetworkInterface,
+    LinksView,
+    MetadataView,
+    Outcome,
+    Succeeded,
+)
 from ipamd.core.commands import AddNetwork, Answer, Assigned, Command, DelNetwork, Refused, Released, Start, Tick
 from ipamd.core.decide import decide
 from ipamd.core.evolve import fold
@@ -23,7 +32,7 @@ from ipamd.core.state import State
 from ipamd.core.types import MS, SECOND, Instant, Pod, Sandbox, ip4, ip4_text
 from ipamd.ec2.latency import Latency, Profile
 from ipamd.ec2.state import Placement, Vpc, VpcSettings
-from ipamd.ec2.vpc import add_subnet, launch, make_vpc, node_of
+from ipamd.ec2.vpc import add_subnet, apply, launch, make_vpc, node_of
 from ipamd.sim.engine import EPOCH, Engine
 
 E = TypeVar("E")
@@ -243,6 +252,25 @@ class Lab:
 
     def tag_subnet(self, subnet: str, tags: dict[str, str]) -> None:
         self.vpc.install((msgspec.structs.replace(self.vpc.subnets[subnet], tags=tags),), self.now)
+
+    def foreign(
+        self, addresses: int = 0, prefixes: int = 0, device: int = 5, tags: dict[str, str] | None = None
+    ) -> str:
+        """Somebody else makes an ENI and attaches it to this instance; its id."""
+        counts = (addresses or -1, prefixes or -1)
+        made = apply(
+            self.vpc, CreateNetworkInterface(self.node.subnet, (), "by hand", "", *counts, tags or {}), self.now
+        )
+        assert isinstance(made, Succeeded) and isinstance(made.result, CreatedEni), made
+        attached = apply(self.vpc, AttachNetworkInterface(made.result.eni, device), self.now)
+        assert isinstance(attached, Succeeded), attached
+        return made.result.eni
+
+    def reconciled(self) -> int:
+        """Let the next reconcile run to its end; where the records of it begin."""
+        mark = self.mark()
+        self.until(lambda: bool(self.events(ev.Resynced, mark)))
+        return mark
 
     # ---- what is so ------------------------------------------------------------------------------------
 
