@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,28 +11,29 @@ from typing import Final
 
 import msgspec
 
-from . import fold, network, node
+from . import fold, memory, network, node, startup
 from .figures import Line, text
 from .machine import machine
+from .place import Place, new_place
+from .processes import ROOT
 from .sizes import FULL, SMALL, Sizes
 
-BENCHMARKS: Final[dict[str, Callable[[Sizes, Path], list[Line]]]] = {
+BENCHMARKS: Final[dict[str, Callable[[Sizes, Place], list[Line]]]] = {
     "fold": fold.run,
     "node": node.run,
     "network": network.run,
+    "memory": memory.run,
+    "startup": startup.run,
 }
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the chosen benchmarks in a directory of their own, which is removed afterwards."""
     args = _parser().parse_args(argv)
     sizes = SMALL if args.small else FULL
-    args.dir.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="bench-", dir=args.dir))
     began = time.monotonic()
-    try:
-        about = machine(place)
+    with new_place(args.dir) as place:
+        about = machine(place.disk)
         _say(args.json, "machine: " + ", ".join(f"{name} {value}" for name, value in about.items()))
         lines: list[Line] = []
         for name in args.only or BENCHMARKS:
@@ -43,8 +42,6 @@ def main(argv: list[str] | None = None) -> int:
                 _say(args.json, "\n" + text(line))
         seconds = round(time.monotonic() - began, 1)
         _say(args.json, f"\n{_verdict(lines)}, in {seconds:.0f} s")
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     if args.json:
         shown = [{**msgspec.to_builtins(line), "want": line.want, "met": line.met} for line in lines]
         sys.stdout.buffer.write(msgspec.json.encode({"machine": about, "seconds": seconds, "lines": shown}) + b"\n")

@@ -32,7 +32,7 @@ async def serve(socket: str, reply: bytes) -> None:
     await server.start()
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True, "grpc": [f"unix://{socket}"]}), flush=True)
     await over.wait()
     await server.stop(0)
 

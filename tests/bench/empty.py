@@ -21,7 +21,7 @@ async def serve(socket: str) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True, "grpc": [f"unix://{socket}"]}), flush=True)
     await over.wait()
     await runner.cleanup()
     await server.stop(0)

@@ -15,13 +15,14 @@ from ipamd.journal.journal import Journal
 from ipamd.journal.reading import read
 
 from .churn import write_history
-from .figures import Line, Spread, interleaved, number, ratios, spread
+from .figures import Line, interleaved, number, ratios, spread
+from .place import Place
 from .sizes import Sizes
 
 
-def run(sizes: Sizes, place: Path) -> list[Line]:
+def run(sizes: Sizes, place: Place) -> list[Line]:
     """Three lines: fold from memory, fold from disk as a start does it, and deciding anew."""
-    directory = place / "history"
+    directory = place.disk / "history"
     _write(directory, sizes.records)
     segments = sorted(directory.glob("*.jsonl"))
     lines = [line for segment in segments for line in segment.open("rb")]
@@ -100,5 +101,5 @@ def _decide(lines: list[bytes]) -> float:
 
 
 def _rate(seconds: list[float], count: int) -> str:
-    per: Spread = spread(value / count * 1e6 for value in seconds)
-    return f"{number(per.median)} us a record, {number(1e6 / per.median)} records/s"
+    each = spread(value / count * 1e6 for value in seconds).median
+    return f"{number(each)} us a record, {number(1e6 / each)} records/s"

@@ -16,6 +16,7 @@ from typing import Final
 
 from .callers import Caller, Calls, add_request
 from .figures import Line, number, percentile, ratios
+from .place import Place
 from .processes import Server, echo, pooled_daemon, serving
 from .sizes import Sizes
 
@@ -50,18 +51,18 @@ class _Side:
         )
 
 
-def run(sizes: Sizes, place: Path) -> list[Line]:
+def run(sizes: Sizes, place: Place) -> list[Line]:
     """Throughput and p99 at 1, 16 and 64 callers against the echo; time of an ADD at 700 pods against 10."""
     return asyncio.run(_run(sizes, place))
 
 
-async def _run(sizes: Sizes, place: Path) -> list[Line]:
-    with serving(pooled_daemon(place / "daemon", sizes.pool), place / "daemon.log") as ours:
-        caller = Caller(f"unix:{place / 'daemon' / 'ipamd.sock'}")
+async def _run(sizes: Sizes, place: Place) -> list[Line]:
+    with serving(pooled_daemon(place, sizes.pool), place.disk / "daemon.log") as ours:
+        caller = Caller(ours.ready["grpc"][0])
         reply = await caller.one_reply(0)
         await caller.delete([0])
-        with serving(echo(place, reply), place / "echo.log") as theirs:
-            other = Caller(f"unix:{place / 'echo.sock'}")
+        with serving(echo(place, reply), place.disk / "echo.log") as theirs:
+            other = Caller(theirs.ready["grpc"][0])
             lines = await _against_echo(sizes, place, (ours, caller), (theirs, other))
             lines[0].facts["messages"] = f"{len(add_request(0))} bytes there, {len(reply)} back"
             await other.close()
@@ -71,7 +72,7 @@ async def _run(sizes: Sizes, place: Path) -> list[Line]:
 
 
 async def _against_echo(
-    sizes: Sizes, place: Path, ours: tuple[Server, Caller], theirs: tuple[Server, Caller]
+    sizes: Sizes, place: Place, ours: tuple[Server, Caller], theirs: tuple[Server, Caller]
 ) -> list[Line]:
     pods = range(sizes.burst)
     lines = []
@@ -88,7 +89,7 @@ async def _against_echo(
                     await caller.delete(pods)
                 if round_ >= 0:
                     side.keep(bursts, cpu)
-            syncs += fsyncs(place, 20)
+            syncs += fsyncs(place.disk, 20)
         lines += _compared(at_once, *sides, syncs)
     return lines
 
@@ -110,10 +111,10 @@ def _compared(at_once: int, ours: _Side, bare: _Side, syncs: list[float]) -> lis
     ]  # fmt: skip
 
 
-def fsyncs(place: Path, count: int) -> list[float]:
+def fsyncs(directory: Path, count: int) -> list[float]:
     """Seconds of appending some bytes and having them on disk, as the journal does it, each alone."""
     took = []
-    fd = os.open(place / "fsync", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    fd = os.open(directory / "fsync", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         for _ in range(count):
             began = time.perf_counter()

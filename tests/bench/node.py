@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND
@@ -12,10 +11,11 @@ from ipamd.sim.settle import settle
 
 from .churn import PODS, Churn, busy_node
 from .figures import Line, interleaved, number, spread
+from .place import Place
 from .sizes import Sizes
 
 
-def run(sizes: Sizes, place: Path) -> list[Line]:
+def run(sizes: Sizes, place: Place) -> list[Line]:
     """Two lines: a node that has nothing to do, and one whose pods come and go four times a second."""
     del place
     idle, churned = interleaved(sizes.rounds, lambda: _idle(sizes.idle_hours), lambda: _churned(sizes.churn_steps))

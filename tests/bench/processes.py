@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from .place import Place
 from .sizes import POOL_TYPE
 
 READY_SECONDS: Final = 30
 END_SECONDS: Final = 10
 BIN: Final = Path(sys.executable).parent
 """Where the console scripts of this environment are."""
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 class Server:
@@ -46,7 +48,7 @@ class Server:
 def serving(command: Sequence[str | Path], errors: Path) -> Iterator[Server]:
     """A process whose first line on standard output is JSON; ended afterwards. Its standard error goes to `errors`."""
     with errors.open("ab") as stderr:
-        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=stderr)
+        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT)
     try:
         yield Server(process, _ready(process, errors))
     finally:
@@ -71,15 +73,16 @@ def _ready(process: subprocess.Popen[bytes], errors: Path) -> dict[str, Any]:
     return ready
 
 
-def daemon(place: Path, *options: str) -> list[str | Path]:
-    """The command line of a daemon with its state and socket in `place` and its HTTP doors on free ports."""
+def daemon(place: Place, name: str, *options: str) -> list[str | Path]:
+    """The command line of a daemon with a state directory and a socket of this name, its HTTP doors on free ports."""
+    socket = place.sockets / f"{name}.sock"
     return [
-        BIN / "ipamd", "run", "--state-dir", place, "--socket", place / "ipamd.sock", "--metrics", "127.0.0.1:0",
+        BIN / "ipamd", "run", "--state-dir", place.disk / name, "--socket", socket, "--metrics", "127.0.0.1:0",
         "--introspection", "127.0.0.1:0", *options,
     ]  # fmt: skip
 
 
-def pooled_daemon(place: Path, pool: int) -> list[str | Path]:
+def pooled_daemon(place: Place, pool: int) -> list[str | Path]:
     """A daemon that holds `pool` addresses from the start and reuses each as soon as it is released."""
     settings = {
         "ENABLE_PREFIX_DELEGATION": "true",
@@ -88,14 +91,14 @@ def pooled_daemon(place: Path, pool: int) -> list[str | Path]:
         "IP_COOLDOWN_PERIOD": "0",
     }
     chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    return daemon(place, "--instance-type", POOL_TYPE, "--max-pods", str(2 * pool), *chosen)
+    return daemon(place, "pooled", "--instance-type", POOL_TYPE, "--max-pods", str(2 * pool), *chosen)
 
 
-def echo(place: Path, reply: bytes) -> list[str | Path]:
-    """A bare grpc.aio server on a socket in `place` that answers every call with `reply`, undecoded."""
-    return [sys.executable, "-m", "tests.bench.echo", place / "echo.sock", reply.hex()]
+def echo(place: Place, reply: bytes) -> list[str | Path]:
+    """A bare grpc.aio server that answers every call with `reply`, undecoded."""
+    return [sys.executable, "-m", "tests.bench.echo", place.sockets / "echo.sock", reply.hex()]
 
 
-def empty(place: Path) -> list[str | Path]:
+def empty(place: Place) -> list[str | Path]:
     """A process with a grpc.aio server and an aiohttp server that serve nothing."""
-    return [sys.executable, "-m", "tests.bench.empty", place / "empty.sock"]
+    return [sys.executable, "-m", "tests.bench.empty", place.sockets / "empty.sock"]

@@ -24,15 +24,18 @@ class Sizes(msgspec.Struct, frozen=True):
     step: int
     """ADDs at about 10 and at about 700 pods."""
     steps: int
+    idle_seconds: float
+    """Before memory is read."""
+    starts: int
 
 
 POOL_TYPE: Final = "c8i.16xlarge"
 """Takes 63 prefixes, 1008 addresses, on its first ENI, so the pool is whole when the daemon is ready."""
 FULL: Final = Sizes(
-    rounds=7, records=200_000, idle_hours=48, churn_steps=20_000, network_rounds=7, pool=1008, burst=1000, bursts=2,
-    step=25, steps=10,
+    rounds=7, records=200_000, idle_hours=48, churn_steps=20_000, network_rounds=5, pool=1008, burst=1000, bursts=2,
+    step=25, steps=10, idle_seconds=2, starts=15,
 )  # fmt: skip
 SMALL: Final = Sizes(
     rounds=1, records=2_000, idle_hours=0.2, churn_steps=200, network_rounds=1, pool=64, burst=20, bursts=1, step=5,
-    steps=1,
+    steps=1, idle_seconds=0, starts=1,
 )  # fmt: skip
