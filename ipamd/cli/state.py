@@ -169,8 +169,11 @@ def _tables(
     yield "cooling", ("address", "ENI", "free again in"), cooling
     calls = [(call.call_id, call.call, call.lane, span_text(now - call.started_at)) for call in loop.calls]
     yield "calls in flight", ("call", "action", "lane", "for"), calls
-    pending = [(eni, row.primary_ip, row.attachment or "not attached") for eni, row in state.pending.items()]
-    yield "ENIs on their way", ("ENI", "primary", "attachment"), pending
+    pending = [
+        (eni, row.primary_ip, f"coming, {row.attachment or 'not attached'}" if row.token else "being freed")
+        for eni, row in state.pending.items()
+    ]
+    yield "ENIs in no store", ("ENI", "primary", "is"), pending
     held = [(cidr, span_text(max(until - now, 0))) for cidr, until in state.held.items()]
     yield "given back to EC2, not learnt again from metadata", ("block", "for"), held
     why = [(card, *figures.values()) for card, figures in loop.why.items()]
