@@ -14,9 +14,11 @@ from .calls import CreateTags, DescribeSubnets, Failed, Lost, Outcome, SetUpEni,
 from .state import State
 from .steps import TAG_BACKOFF, Want
 from .subnets import excluded
-from .types import PREFIX_LENGTH, SECOND, CidrText, Instant, single
+from .types import PREFIX_LENGTH, SECOND, CidrText, EniId, Instant, single
 from .work import Adoption, Candidate
 
+NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
+INSTANCE_TAG = "node.k8s.amazonaws.com/instance_id"
 MAIN_TABLE = 254
 HOST_TRIES = 6
 """INIT-34: the first attempt and five retries."""
@@ -42,7 +44,7 @@ def route_table(card: int, device: int) -> int:
 
 def cluster_tags(state: State) -> dict[str, str]:
     """Tags of managed ENIs without createdAt, in key order (EC2-3, EC2-15, TV-76)."""
-    tags = {"node.k8s.amazonaws.com/instance_id": state.node.instance}
+    tags = {INSTANCE_TAG: state.node.instance}
     if state.settings.cluster_name:
         tags["cluster.k8s.amazonaws.com/name"] = state.settings.cluster_name
         tags["eks:eni:owner"] = "amazon-vpc-cni"
@@ -55,6 +57,23 @@ def missing_tags(state: State, candidate: Candidate) -> dict[str, str]:
     if state.settings.provisioning_disabled:
         return {}
     return {key: value for key, value in cluster_tags(state).items() if candidate.tags.get(key) != value}
+
+
+def unmanaged(state: State, tags: dict[EniId, dict[str, str]]) -> tuple[EniId, ...]:
+    """Which of the described ENIs are none of ours (DM-48), sorted; what was known while nothing was described.
+
+    An ENI tagged for another instance is ours unless MANAGE_UNTAGGED_ENI is off (DM-49).
+    """
+    if not tags:
+        return state.unmanaged
+    return tuple(sorted(eni for eni, own in tags.items() if eni != state.node.primary_eni and _shunned(state, own)))
+
+
+def _shunned(state: State, tags: dict[str, str]) -> bool:
+    marked = tags.get(NO_MANAGE_TAG)
+    if marked is not None:
+        return marked == "true"
+    return not state.settings.manage_untagged_eni and tags.get(INSTANCE_TAG) != state.node.instance
 
 
 def start(state: State, queue: tuple[Candidate, ...]) -> Adoption:

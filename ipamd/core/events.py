@@ -128,6 +128,12 @@ class EniExcluded(_Event, frozen=True):
     excluded: bool
 
 
+class UnmanagedEnisChanged(_Event, frozen=True):
+    """DM-48: the attached ENIs that their tags keep out of the stores, sorted; replaces what was known."""
+
+    enis: tuple[EniId, ...]
+
+
 class EniLeft(_Event, frozen=True):
     """The ENI left its store: freed by the pool (DM-40), or gone from the instance (DM-42, with its pods)."""
 
@@ -253,6 +259,7 @@ Event: TypeAlias = (
     | EniDiscarded
     | EniReady
     | EniExcluded
+    | UnmanagedEnisChanged
     | EniLeft
     | HoldEnded
     | SubnetExhausted

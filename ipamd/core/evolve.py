@@ -78,6 +78,8 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             _eni_ready(state, event, at)
         case ev.EniExcluded():
             _eni_excluded(state, event)
+        case ev.UnmanagedEnisChanged():
+            state.unmanaged = event.enis
         case ev.EniLeft():
             _eni_left(state, event)
         case ev.HoldEnded():

@@ -65,7 +65,7 @@ def want(state: State, work: Init) -> Want:
     match work.step:
         case "orphans":
             if state.pending or state.lost_tokens:
-                return Want(look=FindNetworkInterfaces({adopt_tag: state.node.instance}))
+                return Want(look=FindNetworkInterfaces({adopt.INSTANCE_TAG: state.node.instance}))
             return Want()
         case "metadata":
             return Want(look=ReadMetadata())
@@ -82,10 +82,6 @@ def want(state: State, work: Init) -> Want:
             return Want(call=_refresh(state)) if any(store.owners for store in state.stores.values()) else Want()
         case _:
             return Want(call=work.calls[0]) if work.calls else Want()
-
-
-adopt_tag = "node.k8s.amazonaws.com/instance_id"
-"""Found by it, an unattached ENI is one of ours (EC2-3)."""
 
 
 def _ids(state: State, work: Init) -> tuple[str, ...]:
@@ -212,12 +208,13 @@ def _described(state: State, work: Init, seen: View | Failed, now: Instant) -> l
     bare = [eni.eni for eni in seen.enis if not eni.addresses]
     if bare:
         return _fatal("describe", Failed("", f"DescribeAllENIs: No IPv4 and IPv6 addresses found: {bare[0]}"))
-    queue = _candidates(state, work, seen)
+    attached = _candidates(state, work, seen)
+    unmanaged = adopt.unmanaged(state, {candidate.eni: candidate.tags for candidate in attached})
+    queue = tuple(candidate for candidate in attached if candidate.eni not in unmanaged)
     present = {candidate.eni for candidate in queue}
-    gone: list[ev.Event] = [
-        ev.EniLeft(eni.eni, "gone", eni.assigned) for eni in state.enis.values() if eni.eni not in present
-    ]
-    return [*gone, moved(Init("adopt", adoption=adopt.start(state, queue)))]
+    changed: list[ev.Event] = [ev.UnmanagedEnisChanged(unmanaged)] if unmanaged != state.unmanaged else []
+    changed += [ev.EniLeft(eni.eni, "gone", eni.assigned) for eni in state.enis.values() if eni.eni not in present]
+    return [*changed, moved(Init("adopt", adoption=adopt.start(state, queue)))]
 
 
 def _candidates(state: State, work: Init, seen: EnisView) -> tuple[Candidate, ...]:

@@ -92,9 +92,11 @@ def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:
 
     Only for a reconcile or the watcher: node init and a growing ENI need to see what is there.
     """
-    if not isinstance(state.pool.work, Resync | None) or len(seen.enis) != len(state.enis):
+    ours = [shown for shown in seen.enis if shown.eni not in state.unmanaged]
+    same = len(ours) == len(state.enis) and len(seen.enis) - len(ours) == len(state.unmanaged)
+    if not same or not isinstance(state.pool.work, Resync | None):
         return seen
-    for shown in seen.enis:
+    for shown in ours:
         eni = state.enis.get(shown.eni)
         if eni is None or not (similar(shown, eni, "addresses") and similar(shown, eni, "prefixes")):
             return seen

@@ -166,8 +166,8 @@ def extra_enis_possible(state: State, card: int, counted: Stats) -> bool:
 
 
 def has_room_for_eni(state: State, card: int) -> bool:
-    """POOL-38 without trunk reserve and unmanaged ENIs."""
-    return sum(eni.card == card for eni in state.enis.values()) < enis_max(state)
+    """POOL-38 without trunk reserve."""
+    return sum(eni.card == card for eni in state.enis.values()) < enis_max(state) - len(state.unmanaged)
 
 
 def allocatable(state: State, card: int) -> list[Eni]:

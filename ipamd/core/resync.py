@@ -47,13 +47,16 @@ def want(state: State, work: Resync) -> Want:
         case "metadata" | "metadata_again":
             return Want(look=ReadMetadata())
         case "describe":
-            ids = tuple(eni for eni in work.unknown if eni not in work.missing)
-            return Want(look=DescribeNetworkInterfaces(ids), due=work.due) if ids else Want()
+            return Want(look=DescribeNetworkInterfaces(_ids(work)), due=work.due) if _ids(work) else Want()
         case "verify":
             return Want(look=DescribeNetworkInterfaces((work.verify[0][0],)))
         case "adopt":
             assert work.adoption is not None
             return adopt.want(state, work.adoption) if work.adoption.queue else Want()
+
+
+def _ids(work: Resync) -> tuple[EniId, ...]:
+    return tuple(eni for eni in work.asked if eni not in work.missing)
 
 
 def observe(state: State, work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
@@ -107,17 +110,21 @@ def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> 
         return _aborted("reconcileFailedGetENIs", seen)
     if seen.as_stored:
         return _finished()
-    unknown = tuple(shown.eni for shown in seen.enis if shown.eni not in state.enis)
-    if unknown and work.step == "metadata":
-        return [_to(work, step="describe", unknown=unknown)]
-    return _compare(state, work, seen, now)
+    strange = any(shown.eni not in state.enis and shown.eni not in state.unmanaged for shown in seen.enis)
+    if strange and work.step == "metadata":
+        return [_to(work, step="describe", asked=tuple(shown.eni for shown in seen.enis))]
+    attached = {shown.eni for shown in seen.enis if shown.eni not in work.missing}
+    unmanaged = tuple(eni for eni in adopt.unmanaged(state, work.tags) if eni in attached)
+    changed = [ev.UnmanagedEnisChanged(unmanaged)] if unmanaged != state.unmanaged else []
+    ours = tuple(shown for shown in seen.enis if shown.eni in attached and shown.eni not in unmanaged)
+    return [*changed, *_compare(state, work, ours, now)]
 
 
-def _compare(state: State, work: Resync, seen: MetadataView, now: Instant) -> list[ev.Event]:
-    """Believe what agrees; queue what must be asked of EC2; drop ENIs that are gone (REC-5..7)."""
+def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Instant) -> list[ev.Event]:
+    """Believe what agrees; queue what must be asked of EC2; drop ENIs that are gone or not ours any more (REC-5..7)."""
     events: list[ev.Event] = []
     verify: list[tuple[EniId, Literal["addresses", "prefixes", "held"]]] = []
-    shown_by_id = {shown.eni: shown for shown in seen.enis}
+    shown_by_id = {shown.eni: shown for shown in ours}
     for eni in state.enis.values():
         shown = shown_by_id.get(eni.eni)
         if shown is None:
@@ -130,8 +137,12 @@ def _compare(state: State, work: Resync, seen: MetadataView, now: Instant) -> li
                 verify.append((eni.eni, "held"))
             else:
                 events += reconcile(state, eni, kind, source(shown, eni, kind), now, verified=False, in_ec2=None)
-    queue = tuple(_candidate(work, shown) for shown in seen.enis if shown.eni not in state.enis and shown.addresses)
-    kept = tuple(shown for shown in seen.enis if any(entry == (shown.eni, "held") for entry in verify))
+    queue = tuple(
+        _candidate(work, shown)
+        for shown in ours
+        if shown.eni not in state.enis and shown.eni in work.tags and shown.addresses
+    )
+    kept = tuple(shown for shown in ours if any(entry == (shown.eni, "held") for entry in verify))
     adoption = adopt.start(state, queue) if queue else None
     return [*events, *_go_on(state, msgspec.structs.replace(work, verify=tuple(verify), seen=kept, adoption=adoption))]
 
@@ -139,7 +150,7 @@ def _compare(state: State, work: Resync, seen: MetadataView, now: Instant) -> li
 def _candidate(work: Resync, shown: MetadataEni) -> Candidate:
     return Candidate(
         shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr, shown.addresses[0],
-        shown.addresses[1:], shown.prefixes, work.tags.get(shown.eni, {}),
+        shown.addresses[1:], shown.prefixes, work.tags[shown.eni],
     )  # fmt: skip
 
 
@@ -153,12 +164,12 @@ def _go_on(state: State, work: Resync) -> list[ev.Event]:
 
 
 def _described(work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
-    """EC2-30 for the unknown ENIs: an id that EC2 does not know is left out, other errors are retried."""
+    """EC2-30: an id that EC2 does not know is left out, other errors are retried."""
     if isinstance(seen, EnisView):
         return [_to(work, step="metadata_again", tags={found.eni: found.tags for found in seen.enis})]
     assert isinstance(seen, Failed)
     missing = quoted_id(seen.message) if seen.code == ENI_NOT_FOUND else ""
-    if missing:
+    if missing in _ids(work):
         return [_to(work, missing=(*work.missing, missing))]
     if work.attempt + 1 < DESCRIBE_TRIES:
         return [_to(work, attempt=work.attempt + 1, due=now + work.attempt * DESCRIBE_STEP)]

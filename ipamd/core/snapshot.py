@@ -74,6 +74,7 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     next_call: int
     pending: dict[EniId, Pending]
     lost_tokens: tuple[str, ...]
+    unmanaged: tuple[EniId, ...]
     held: dict[str, Instant]
     purges: list[tuple[EniId, CidrText, Instant]]
     vpc_cidrs: tuple[CidrText, ...]
@@ -87,7 +88,8 @@ class Frozen(msgspec.Struct, omit_defaults=True):
 
 _PLAIN = (
     "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
-    "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease", "exhausted_at", "trouble",
+    "unmanaged", "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease",
+    "exhausted_at", "trouble",
 )  # fmt: skip
 """Immutable members that State and Frozen share by name."""
 

@@ -224,6 +224,8 @@ class State:
         self.calls: dict[CallId, Running] = {}
         self.next_call = 1
         self.pending: dict[EniId, Pending] = {}
+        self.unmanaged: tuple[EniId, ...] = ()
+        """Attached ENIs that are none of ours (DM-48): they take room, and nothing else is done with them."""
         self.lost_tokens: tuple[str, ...] = ()
         """Client tokens of creates whose effect is unknown since a crash."""
         self.held: dict[str, Instant] = {}

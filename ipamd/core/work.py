@@ -144,8 +144,10 @@ class Resync(_Work, frozen=True):
     """Reconciling with instance metadata (REC-1..15)."""
 
     step: Literal["metadata", "describe", "metadata_again", "verify", "adopt"] = "metadata"
-    unknown: tuple[EniId, ...] = ()
+    asked: tuple[EniId, ...] = ()
+    """Every ENI that metadata showed, to be described because one of them is unknown (REC-4)."""
     missing: tuple[EniId, ...] = ()
+    """Of these the ones that EC2 does not know (EC2-30)."""
     verify: tuple[tuple[EniId, Literal["addresses", "prefixes", "held"]], ...] = ()
     """What still has to be asked of EC2, head first; `held` are expired cooldown entries (REC-10)."""
     seen: tuple[MetadataEni, ...] = ()

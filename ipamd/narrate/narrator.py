@@ -218,6 +218,7 @@ _Plain: TypeAlias = (
     | ev.ErrorCounted
     | ev.ReconcileCounted
     | ev.VpcCidrsChanged
+    | ev.UnmanagedEnisChanged
     | ev.WorkMoved
 )
 
@@ -244,6 +245,8 @@ def _plain(event: _Plain) -> list[Line]:
             return [Line("error", f"{event.fn}: {event.message}")]
         case ev.VpcCidrsChanged():
             return [Line("info", f"The VPC's CIDRs are {listed(event.cidrs)}")]
+        case ev.UnmanagedEnisChanged():
+            return [Line("info", f"Unmanaged ENIs: {listed(event.enis)}")]
         case ev.PurgeEnded() | ev.HoldEnded() | ev.ReconcileCounted() | ev.WorkMoved():
             return []  # bookkeeping: the journal has it
         case _:

@@ -17,6 +17,7 @@ from ipamd.core.calls import (
     Call,
     CreatedEni,
     CreateNetworkInterface,
+    DetachNetworkInterface,
     LinksView,
     MetadataView,
     Outcome,
@@ -265,6 +266,11 @@ class Lab:
         attached = apply(self.vpc, AttachNetworkInterface(made.result.eni, device), self.now)
         assert isinstance(attached, Succeeded), attached
         return made.result.eni
+
+    def detach(self, eni: str) -> None:
+        """Somebody else takes an ENI off this instance."""
+        done = apply(self.vpc, DetachNetworkInterface(eni, self.vpc.enis[eni].attachment), self.now)
+        assert isinstance(done, Succeeded), done
 
     def reconciled(self) -> int:
         """Let the next reconcile run to its end; where the records of it begin."""
