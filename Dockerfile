@@ -4,7 +4,7 @@
 FROM python:3.11-slim-bookworm AS build
 ENV VENV=/opt/ipamd PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 WORKDIR /src
-COPY pyproject.toml constraints.txt LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE README.md ./
 COPY ipamd ipamd
 COPY cni_plugin cni_plugin
 RUN python -m venv "$VENV" && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt "$VENV/bin/pip" install -q .
