@@ -105,7 +105,6 @@ def stats(state: State, card: int, now: Instant) -> Stats:
                 assigned += block.assigned
                 cooling += rests
     store = state.stores[card]
-    total += store.drift_total
     available = total - assigned - (0 if quirks.cooling_counts_as_available else cooling)
     return Stats(total, assigned, cooling, prefixes + store.drift_prefixes, free, available, enis)
 

@@ -19,27 +19,25 @@ EXCLUDED_DELAY = 5 * SECOND
 
 
 def purges_after_release(state: State, released: ev.AddressReleased, now: Instant) -> list[ev.Event]:
-    """What a release makes due: nothing, unless its block is empty now and serves no more."""
+    """What a release makes due: nothing, unless a block that serves no more is empty now."""
     eni = state.enis[released.eni]
     block = eni.blocks[released.block]
-    if block.assigned > 1 or state.settings.provisioning_disabled:
-        return []
     rest = 0 if state.settings.quirks.cooling_released_by_scale_down else max(state.cooldown, 0) + 1
     if block.prefix != state.settings.prefix_delegation:
         if not block.prefix and state.settings.quirks.leftover_ip_kept:
             return []
         return [ev.PurgeDue(eni.eni, cidr, now + rest) for cidr in _leftovers(eni, block)]
-    if eni.excluded:
+    if eni.excluded and block.assigned == 1:
         return [ev.PurgeDue(eni.eni, block.cidr, now + max(rest, EXCLUDED_DELAY))]
     return []
 
 
-def _leftovers(eni: Eni, emptied: Block) -> list[str]:
-    """RPC-52: every unused block of the leftover kind on this ENI, the one just emptied included."""
+def _leftovers(eni: Eni, left: Block) -> list[str]:
+    """RPC-52: every block of the leftover kind on this ENI that has no pod once this one is gone from `left`."""
     return [
         block.cidr
         for block in eni.blocks.values()
-        if block.prefix == emptied.prefix and (block is emptied or not block.assigned)
+        if block.prefix == left.prefix and block.assigned == int(block is left)
     ]
 
 
@@ -56,8 +54,9 @@ def purge_due(state: State, now: Instant) -> list[ev.Event]:
         if eni is not None and block is not None and _may_go(state, eni, block, now):
             leftover = block.prefix != state.settings.prefix_delegation
             why: Literal["leftover", "excluded"] = "leftover" if leftover else "excluded"
-            events.append(ev.CidrRemoved(eni_id, cidr, why, now + HOLD))
-            if leftover or not state.settings.quirks.excluded_purge_forgets:
+            forgets = state.settings.quirks.excluded_purge_forgets and not leftover
+            events.append(ev.CidrRemoved(eni_id, cidr, why, 0 if forgets else now + HOLD))
+            if not forgets:
                 gone.setdefault(eni_id, []).append(cidr)
     call_id = state.next_call
     for eni_id, cidrs in gone.items():

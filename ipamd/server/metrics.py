@@ -170,7 +170,7 @@ class Metrics:
         for store in state.stores.values():
             total += store.drift_total
             prefixes += store.drift_prefixes
-        most = max(enis_max(state), 0)
+        most = max(enis_max(state) - len(state.unmanaged), 0)
         plain = (
             ("awscni_eni_max", "ENIs that this instance can carry", most),
             ("awscni_ip_max", "Addresses that this instance can carry", most * max(ips_per_eni(state), 0)),

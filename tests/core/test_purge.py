@@ -67,12 +67,33 @@ def test_unused_leftover_prefixes_of_the_same_eni_go_with_it() -> None:
 
 
 def test_a_leftover_prefix_with_another_pod_stays() -> None:
-    """RPC-52: nothing is due until the last one leaves."""
+    """RPC-52: it is not due before its last pod leaves."""
     bench = switched(ADDRESSES, "10.0.0.0/28", pods=2)
 
     bench.released("pod-0")
 
     assert not bench.state.purges and purge(bench) == []
+
+
+def test_any_release_from_a_leftover_prefix_takes_the_unused_ones_along() -> None:
+    """RPC-52: its own prefix still has a pod and stays; one that came back unused does not."""
+    bench = switched(ADDRESSES, "10.0.0.0/28", "10.0.0.16/28", pods=2)
+
+    bench.released("pod-0")
+    bench.wait(31)
+
+    assert purge(bench) == [UnassignPrivateIpAddresses("eni-1", prefixes=("10.0.0.16/28",))]
+    assert bench.cidrs("eni-1") == ["10.0.0.0/28"]
+
+
+def test_leftovers_go_with_provisioning_disabled_too() -> None:
+    """RPC-52, ENV-9: nothing is allocated then, but what is not wanted any more is given back."""
+    bench = switched(msgspec.structs.replace(ADDRESSES, provisioning_disabled=True), "10.0.0.0/28")
+
+    bench.released("pod-0")
+    bench.wait(31)
+
+    assert len(purge(bench)) == 1
 
 
 def test_a_release_in_the_modes_own_block_makes_nothing_due() -> None:
