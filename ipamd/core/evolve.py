@@ -105,6 +105,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             _started(state, event, at)
         case ev.NodeReady():
             state.phase = "ready"
+            state.watch.since = at
             state.groups_stale = False
         case ev.InitFailed():
             state.phase = "failed"

@@ -25,8 +25,8 @@ from .work import ApplyGroups, SyncHost, Work
 
 
 def next_round(state: State, now: Instant) -> Instant:
-    """When metadata is read again: 30 s after the last round that changed something, and every 30 s from there."""
-    since = state.watch.since or state.pool.since
+    """When metadata is read again: every 30 s from the end of node init or of the last round that changed something."""
+    since = state.watch.since
     return since + (max(now - since, 0) // WATCH_INTERVAL + 1) * WATCH_INTERVAL
 
 
