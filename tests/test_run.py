@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from ipamd.cli import run
 from ipamd.journal.reading import bounds, read
-from tests.runtime.spawned import Spawned, environment, spawned
+from tests.runtime.spawned import PATIENCE, Spawned, command, environment, spawned
 from tests.runtime.wire import Caller
 
 PREFIXES = ("--set", "ENABLE_PREFIX_DELEGATION=true")
@@ -188,6 +190,41 @@ def test_a_signal_during_init_ends_it_too(tmp_path: Path) -> None:
     assert seconds < 2
 
 
+def test_callers_that_hang_do_not_delay_the_end(tmp_path: Path) -> None:
+    """Half a request on each HTTP door, and an idle gRPC connection."""
+    with spawned(tmp_path / "s") as daemon, Caller(daemon.grpc):
+        doors = [daemon.ready["introspection"], daemon.ready["metrics"]]
+        hanging = [socket.create_connection(("127.0.0.1", int(door.rpartition(":")[2]))) for door in doors]
+        for connection in hanging:
+            connection.sendall(b"GET /v1/enis HTTP/1.1\r\nHost: x\r\n")
+        seconds = daemon.terminate()
+        for connection in hanging:
+            connection.close()
+
+        assert daemon.popen.returncode == 0
+        assert seconds < 2
+
+
+def test_nobody_has_to_read_the_ready_line(tmp_path: Path) -> None:
+    """A closed pipe on standard output is a warning in the log; pods get addresses all the same."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = command(tmp_path / "s", *PREFIXES)
+    with (tmp_path / "stderr").open("w+") as log:
+        popen = subprocess.Popen(words, stdout=writer, stderr=log, env=environment())
+        os.close(writer)
+        with Caller(f"unix://{tmp_path}/s.sock") as caller:
+            address = caller.address("web")
+        popen.terminate()
+        code = popen.wait(PATIENCE)
+        log.seek(0)
+        text = log.read()
+
+    assert address.startswith("10.0.")
+    assert "nobody reads the ready line" in text
+    assert code == 0
+
+
 def test_strict_parity_serves_on_after_sigterm(tmp_path: Path) -> None:
     """RPC-8: only SIGKILL ends it."""
     words = ("--set", "UPSTREAM_PARITY=strict", "--set", "ENABLE_IPv4=true")
@@ -212,9 +249,18 @@ def test_the_state_directory_depends_on_who_asks(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_STATE_HOME", "state")
     relative = run.default_state_dir()
 
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(run.StartError, match="user 1000: has no home directory; name a --state-dir"):
+        run.default_state_dir()
+
     assert str(root) == "/var/lib/ipamd-emulator"
     assert str(named) == "/state/ipamd-emulator"
     assert str(relative) == "/users/kim/.local/state/ipamd-emulator"
+
+
+def homeless() -> Path:
+    """A user of a container that no passwd file knows."""
+    raise RuntimeError("no home directory")
 
 
 def test_the_test_environment_configures_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,19 +36,19 @@ class GrpcDoor:
 
     async def open(self) -> None:
         """Raises ListenError."""
-        server = await make_server(self._backend)
+        self._server = server = await make_server(self._backend)
         self.addresses.append(open_unix(server, self._socket))
         if self._tcp is not None:
             self.addresses.append(open_tcp(server, self._tcp))
         await server.start()
-        self._server = server
 
     async def close(self, grace: float) -> None:
-        """Answer what has begun, refuse what comes, and take the socket away."""
+        """Answer what has begun, refuse what comes, and take the socket away, if it is ours."""
         if self._server is not None:
-            await self._server.stop(grace)
-            self._server = None
-            absolute(self._socket).unlink(missing_ok=True)
+            server, self._server = self._server, None
+            await server.stop(grace)
+            if self.addresses:
+                absolute(self._socket).unlink(missing_ok=True)
 
 
 class WebDoor:
@@ -69,7 +70,10 @@ class WebDoor:
         self._door = await open_http(self._application(), self._address, self._option)
 
     async def close(self, grace: float) -> None:
-        """Nothing that these doors answer must be finished."""
+        """What is being answered may be finished; a caller that takes longer is cut off."""
         if self._door is not None:
             door, self._door = self._door, None
-            await door.close()
+            try:
+                await asyncio.wait_for(door.close(), grace)
+            except TimeoutError:
+                pass

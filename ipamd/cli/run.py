@@ -46,6 +46,7 @@ from .doors import GrpcDoor, WebDoor
 PROG = "ipamd run"
 _log = logging.getLogger(__name__)
 ROOT_STATE_DIR = "/var/lib/ipamd-emulator"
+_STATE_DIR_HELP = f"default {ROOT_STATE_DIR} as root, else $XDG_STATE_HOME/ipamd-emulator"
 _EPILOG = """\
 The journal lies in DIR/journal, the embedded cloud in DIR/cloud; the cloud outlives the journal. A port of 0 is
 chosen by the system and stands in the ready line, the only line on standard output:
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--state-dir", type=Path, metavar="DIR", help=f"default {default_state_dir()}")
+    made.add_argument("--state-dir", type=Path, metavar="DIR", help=_STATE_DIR_HELP)
     made.add_argument("--socket", default=DEFAULT_SOCKET, metavar="PATH", help="gRPC's socket (default %(default)s)")
     made.add_argument("--tcp", metavar="HOST:PORT", help="gRPC on TCP too, for example 127.0.0.1:50051")
     made.add_argument("--introspection", metavar="HOST:PORT", help="default INTROSPECTION_BIND_ADDRESS")
@@ -104,11 +105,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def default_state_dir() -> Path:
-    """/var/lib as root, else $XDG_STATE_HOME, which a relative path does not set."""
+    """/var/lib as root, else $XDG_STATE_HOME, which a relative path does not set. Raises StartError."""
     if os.geteuid() == 0:
         return Path(ROOT_STATE_DIR)
     home = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
+    try:
+        base = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise StartError(f"user {os.geteuid()}: has no home directory; name a --state-dir") from None
     return base / "ipamd-emulator"
 
 
@@ -226,7 +230,10 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journa
             "metrics": measured.url,
             "journal": str(journal.absolute()),
         }
-        print(json.dumps(line, separators=(",", ":")), flush=True)
+        try:
+            print(json.dumps(line, separators=(",", ":")), flush=True)
+        except OSError as error:
+            _log.warning("nobody reads the ready line (%s); serving all the same", error.strerror)
         gc.freeze()  # what lives now lives as long as the process: no collection need look at it again
 
     await daemon.run(early, (grpc,), ready)

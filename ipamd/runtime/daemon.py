@@ -115,10 +115,11 @@ class Daemon:
         self._cloud = cloud
         self._start = start
         self._warn = warn
+        self.datastore.on_bug = self._fail
         self.tasks = Tasks(self._fail)
         self.performer = Performer(cloud, host, self.tasks, self._settled, limits.call_timeout)
-        self._driver = Driver(self.datastore, clock, self.performer, self.tasks.spawn, self._fail)
-        for tell in (self.performer.on_record, self._driver.on_record, self._on_record):
+        self.driver = Driver(self.datastore, clock, self.performer, self.tasks.spawn, self._fail)
+        for tell in (self.performer.on_record, self.driver.on_record, self._on_record):
             self.datastore.subscribe(tell)
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,7 +139,7 @@ class Daemon:
             for door in early:
                 opened.append(door)
                 await door.open()
-            self._driver.tell(self._start)
+            self.driver.tell(self._start)
             await asyncio.wait((self._ready, self._over), return_when=asyncio.FIRST_COMPLETED)
             if not self._over.done():
                 for door in late:
@@ -153,7 +154,7 @@ class Daemon:
 
     def terminate(self) -> None:
         """SIGTERM: nothing is attached or freed any more, and the process ends, unless upstream is followed (RPC-8)."""
-        self._driver.tell(Terminate())
+        self.driver.tell(Terminate())
         if not self._start.settings.quirks.keeps_serving_after_sigterm and not self._over.done():
             self._over.set_result(None)
 
@@ -163,7 +164,7 @@ class Daemon:
             self._over.set_exception(error)
 
     def _settled(self, call_id: CallId, outcome: Outcome) -> None:
-        self._driver.settled(call_id, outcome)
+        self.driver.settled(call_id, outcome)
 
     def _on_record(self, record: ev.Record) -> None:
         for event in record.events:
@@ -178,7 +179,7 @@ class Daemon:
         for door in reversed(opened):  # gRPC first: it alone answers what must not be lost
             await door.close(grace)
             grace = PARTING_SECONDS
-        self._driver.close()
+        self.driver.close()
         await self.tasks.cancel()
         await self.datastore.flush()
         try:
@@ -191,7 +192,7 @@ class Daemon:
 
     async def _break_off(self, opened: list[Door]) -> None:
         """Let go of everything; what is wrong is on its way to the caller already."""
-        self._driver.close()
+        self.driver.close()
         for door in reversed(opened):
             await door.close(0)
         await self.tasks.cancel()

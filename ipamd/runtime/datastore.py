@@ -85,6 +85,9 @@ class Datastore:
         self._untold: list[Record] = []
         self._idle: asyncio.Future[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
+        self._broken: BaseException | None = None
+        self.on_bug: Callable[[BaseException], None] | None = None
+        """Called once if folding a record fails, which no caller of `submit` may keep to itself."""
         clock.not_before(state.at)
 
     @property
@@ -102,6 +105,8 @@ class Datastore:
         Raises JournalFailed or JournalClosed; State is then as it was.
         """
         journal, state = self._journal, self.state
+        if self._broken is not None:
+            raise self._broken
         if journal.failure is not None:
             raise journal.failure.again() if isinstance(journal.failure, JournalFailed) else journal.failure
         now = max(self._clock.now(), state.at)
@@ -110,7 +115,13 @@ class Datastore:
             return decision.answer, state.seq
         record = Record(FORMAT, state.seq + 1, now, self._node, command, decision.events)
         journal.stage(record)
-        fold(state, record)
+        try:
+            fold(state, record)
+        except BaseException as bug:
+            self._broken = bug  # State is half changed: nobody may be answered from it
+            if self.on_bug is not None:
+                self.on_bug(bug)
+            raise
         self._untold.append(record)
         if self._idle is not None:
             self._idle.set_result(None)

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from ipamd.core.commands import AddNetwork, Assigned
+from ipamd.core.events import Record
 from ipamd.core.snapshot import encode
+from ipamd.core.state import State
 from ipamd.core.types import SECOND
 from ipamd.journal.errors import JournalFailed
 from ipamd.journal.journal import Journal
 from ipamd.journal.reading import read
 from ipamd.journal.retention import Keep
 from ipamd.journal.segments import list_snapshots
+from ipamd.runtime import datastore
 from ipamd.runtime.daemon import Limits
 from ipamd.runtime.datastore import recovered
 from tests.runtime.rig import Gate, living, sandbox
@@ -127,6 +130,22 @@ async def test_snapshots_are_taken_by_count_and_stand_for_what_is_forgotten(tmp_
     journal = Journal.open(tmp_path / "journal")
     assert encode(recovered(journal, lambda _: None)) == live
     journal.close()
+
+
+async def test_a_bug_in_folding_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State is half changed then: nobody is answered from it, though gRPC would have kept the exception to itself."""
+
+    def broken(state: State, record: Record) -> None:
+        raise AssertionError("an index lies")
+
+    async with living(tmp_path) as rig:
+        monkeypatch.setattr(datastore, "fold", broken)
+        with pytest.raises(AssertionError, match="an index lies"):
+            await rig.add("web")
+        with pytest.raises(AssertionError, match="an index lies"):
+            await rig.daemon.datastore.submit(AddNetwork(sandbox("other")))
+        with pytest.raises(AssertionError, match="an index lies"):
+            await rig.run
 
 
 async def test_an_unreadable_snapshot_is_passed_over(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ async def test_a_beat_is_not_lost_to_what_came_a_moment_before_its_timer(tmp_pat
         for i in range(16):
             await rig.add(f"p{i}")
         rig.clock.not_before(rig.state.pool.since + round(2 * HALF * SECOND) + 1)
-        rig.daemon._driver.tell(Tick("watch"))
+        rig.daemon.driver.tell(Tick("watch"))
         await rig.quiet()
 
         assert [e.action for e in rig.events if isinstance(e, ev.PoolActed)][-2:] == ["increase", "increased"]
@@ -82,7 +82,7 @@ async def test_a_lane_looks_once_at_a_time(tmp_path: Path) -> None:
                 asked.append(look)
                 return await asyncio.shield(answer)
 
-        rig.daemon._driver._looks = Slow()
+        rig.daemon.driver._looks = Slow()
         while rig.clock.advance(rig.clock.now() + 300 * SECOND):
             await asyncio.sleep(0)
         before = len(asked)
