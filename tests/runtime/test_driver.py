@@ -9,12 +9,13 @@ import pytest
 
 from ipamd.core import events as ev
 from ipamd.core.calls import Failed, Look, MetadataView, ReadMetadata, View
-from ipamd.core.commands import Observed, Tick
+from ipamd.core.commands import DelNetwork, Observed, Tick
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND
 from ipamd.ec2.embedded import CloudOptions
 from ipamd.ec2.vpc import associate_cidr
-from tests.runtime.rig import Rig, living
+from ipamd.runtime.clock import ManualClock
+from tests.runtime.rig import EPOCH, Rig, living, sandbox
 
 pytestmark = pytest.mark.asyncio
 HALF = 2.5
@@ -69,6 +70,22 @@ async def test_a_changed_vpc_cidr_is_seen_within_thirty_seconds(tmp_path: Path) 
         await rig.advance(31)
 
         assert rig.state.vpc_cidrs == ("10.0.0.0/16", "10.1.0.0/16")
+
+
+async def test_a_release_wakes_the_driver_for_what_it_makes_due(tmp_path: Path) -> None:
+    """RPC-52: a leftover address of the other mode goes back to EC2 the moment its cooldown is over."""
+    clock = ManualClock(EPOCH)
+    async with living(tmp_path, Settings(warm_eni_target=1), clock=clock) as rig:
+        address = await rig.add("web")
+    async with living(tmp_path, clock=clock) as rig:
+        await rig.advance(1)
+        released_at = clock.now()
+        await rig.daemon.datastore.submit(DelNetwork(sandbox("web")))
+        await rig.advance(60)
+
+        gone = [r.at for r in rig.records for e in r.events if isinstance(e, ev.CidrRemoved) and address in e.cidr]
+        assert [at - released_at for at in gone] == [30 * SECOND + 1]
+        assert all(address not in eni.addresses[1:] for eni in rig.cloud.vpc.enis.values())
 
 
 async def test_a_lane_looks_once_at_a_time(tmp_path: Path) -> None:
