@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from aiohttp import web
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from ipamd.server.backend import Backend
-from ipamd.server.listen import HttpDoor, absolute, open_http, open_tcp, open_unix
+from ipamd.server.listen import HttpDoor, absolute, open_tcp, open_unix
 from ipamd.server.services import make_server
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from typing import Protocol
 
-    class Server(Protocol):
-        """What a gRPC server is to this module."""
+class Server(Protocol):
+    """What a gRPC server is to this module."""
 
-        async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Answer from now on."""
+        ...
 
-        def stop(self, grace: float | None) -> Awaitable[None]: ...
+    async def stop(self, grace: float | None) -> None:
+        """Answer nothing new, and end within so many seconds."""
+        ...
 
 
 class GrpcDoor:
@@ -52,12 +51,10 @@ class GrpcDoor:
 
 
 class WebDoor:
-    """Introspection or metrics over HTTP. `option` names what a person would change."""
+    """Introspection or metrics over HTTP; `opening` is how it comes to listen."""
 
-    def __init__(self, application: Callable[[], web.Application], address: str, option: str) -> None:
-        self._application = application
-        self._address = address
-        self._option = option
+    def __init__(self, opening: Callable[[], Awaitable[HttpDoor]]) -> None:
+        self._opening = opening
         self._door: HttpDoor | None = None
 
     @property
@@ -67,7 +64,7 @@ class WebDoor:
 
     async def open(self) -> None:
         """Raises ListenError."""
-        self._door = await open_http(self._application(), self._address, self._option)
+        self._door = await self._opening()
 
     async def close(self, grace: float) -> None:
         """What is being answered may be finished; a caller that takes longer is cut off."""

@@ -38,7 +38,7 @@ from ipamd.runtime.hostnet import HostRecorder
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
 from ipamd.server.introspection import Introspection
-from ipamd.server.listen import ListenError
+from ipamd.server.listen import ListenError, open_http
 from ipamd.server.metrics import Metrics
 
 from .doors import GrpcDoor, WebDoor
@@ -156,7 +156,7 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
         clock.not_before(state.at)
         cloud = _cloud(args, state_dir, clock)
         node, settings = _checked(args, config, await cloud.node())
-        journal, state, aside = journal_of(node.instance, state_dir / "journal", journal, state)
+        journal, state, aside = journal_of(node.instance, journal, state, warn)
         if aside is not None:
             warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
     except BaseException:
@@ -213,8 +213,8 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journa
     )
     asked = args.introspection if args.introspection is not None else config.options.introspection_address
     grpc = GrpcDoor(backend, args.socket, args.tcp)
-    shown = WebDoor(introspection.application, asked, "--introspection")
-    measured = WebDoor(metrics.application, args.metrics, "--metrics")
+    shown = WebDoor(lambda: open_http(introspection.application(), asked, "--introspection"))
+    measured = WebDoor(lambda: open_http(metrics.application(), args.metrics, "--metrics"))
     early: list[Door] = []
     if config.options.metrics:
         early.append(measured)

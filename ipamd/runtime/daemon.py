@@ -1,8 +1,8 @@
 """One node's daemon: everything that runs, in the order in which it begins and ends.
 
     open the journal -> fold it -> open the cloud -> early doors (HTTP) -> Start -> node init -> NodeReady
-        -> late doors (gRPC, RPC-6) -> ready ... SIGTERM -> Terminate -> late doors close, what is staged is answered
-        -> clockwork stops -> early doors -> sync, snapshot, close
+        -> late doors (gRPC, RPC-6) -> ready ... SIGTERM -> Terminate -> late doors answer what has begun, and close
+        -> early doors close -> the clockwork stops -> sync, snapshot, close
 
 What ends it otherwise is raised from `run`: a journal or a cloud whose disk failed, node init, a door that cannot
 open, a bug. The rooms above are known here only as `Door`s, records and callables.
@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from ipamd.core import events as ev
 from ipamd.core.calls import Outcome
@@ -63,27 +65,29 @@ class Door(Protocol):
         ...
 
 
-class Limits:
-    """What a daemon may take: seconds a call, records between snapshots, history kept."""
+class Limits(msgspec.Struct, frozen=True):
+    """What a daemon may take."""
 
-    def __init__(
-        self, call_timeout: float = CALL_TIMEOUT, snapshot_every: int = SNAPSHOT_EVERY, keep: Keep = KEEP
-    ) -> None:
-        self.call_timeout = call_timeout
-        self.snapshot_every = snapshot_every
-        self.keep = keep
+    call_timeout: float = CALL_TIMEOUT
+    """Seconds for one EC2 request."""
+    snapshot_every: int = SNAPSHOT_EVERY
+    """Records between two snapshots."""
+    keep: Keep = KEEP
+    """History that is kept."""
 
 
-def journal_of(instance: str, directory: Path, journal: Journal, state: State) -> tuple[Journal, State, Path | None]:
-    """The journal and State of this instance. Another instance's history is set aside, and its place is given.
+def journal_of(
+    instance: str, journal: Journal, state: State, warn: Callable[[str], None]
+) -> tuple[Journal, State, Path | None]:
+    """The journal and State of this instance. Another instance's history is set aside, and its new place is given.
 
     Raises JournalError.
     """
     if not state.node.instance or state.node.instance == instance:
         return journal, state, None
     journal.close()
-    aside = archive(directory)
-    return Journal.open(directory), State(), aside
+    aside = archive(journal.directory)
+    return Journal.open(journal.directory, warn=warn), State(), aside
 
 
 class Daemon:
@@ -194,7 +198,7 @@ class Daemon:
         """Let go of everything; what is wrong is on its way to the caller already."""
         self.driver.close()
         for door in reversed(opened):
-            await door.close(0)
+            await door.close(PARTING_SECONDS)
         await self.tasks.cancel()
         try:
             self.journal.close()

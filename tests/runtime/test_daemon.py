@@ -144,10 +144,10 @@ async def test_another_instance_begins_afresh(tmp_path: Path) -> None:
     journal = Journal.open(directory)
     state = recovered(journal, lambda _: None)
 
-    journal, same, aside = journal_of(instance, directory, journal, state)
+    journal, same, aside = journal_of(instance, journal, state, print)
     assert same is state
     assert aside is None
-    journal, other, aside = journal_of("i-0123456789abcdef0", directory, journal, state)
+    journal, other, aside = journal_of("i-0123456789abcdef0", journal, state, print)
     journal.close()
 
     assert other.seq == 0
