@@ -135,7 +135,7 @@ def observe(state: State, work: Init, seen: View | Failed, now: Instant) -> list
             return _described(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            return _adopting(state, work, adopt.checked(state, work.adoption, seen))
+            return _adopting(state, work, adopt.checked(state, work.adoption, seen), now)
         case "links":
             return _links(state, seen)
         case _:
@@ -146,7 +146,7 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
     """Where a call's outcome leads."""
     if work.step == "adopt":
         assert work.adoption is not None
-        return _adopting(state, work, adopt.settled(state, work.adoption, outcome, now, retry_host=True))
+        return _adopting(state, work, adopt.settled(state, work.adoption, outcome, now, retry_host=True), now)
     failed: list[ev.Event] = []
     if not isinstance(outcome, Succeeded):
         if work.step == "host":
@@ -246,27 +246,32 @@ def _candidate(
     )
 
 
-def _adopting(state: State, work: Init, result: adopt.Stuck | Adoption) -> list[ev.Event]:
+def _adopting(state: State, work: Init, result: adopt.Stuck | Adoption, now: Instant) -> list[ev.Event]:
     """INIT-24: tags are fatal. INIT-34: an ENI that cannot be set up is counted and left out."""
     if isinstance(result, Adoption):
         return [moved(msgspec.structs.replace(work, adoption=result))]
     assert work.adoption is not None
     if result.step == "tag":
         return _fatal("tag", result.failure)
-    head = work.adoption.queue[0]
-    events: list[ev.Event] = []
-    if result.step == "check":
-        if result.tries < adopt.HOST_TRIES:
-            retry = msgspec.structs.replace(work.adoption, attempt=result.tries, due=state.at + adopt.HOST_PAUSE)
-            return [moved(msgspec.structs.replace(work, adoption=retry))]
-        if state.settings.quirks.exclusion_failure_skips_host:
-            events = adopt.admit(state, work.adoption, with_blocks=False)
-    if not events and head.eni in state.enis:
-        events = [ev.EniLeft(head.eni, "gone", state.enis[head.eni].assigned)]
-    message = f"{head.eni}: {text_of(result.failure)}"
+    if result.step == "check" and result.tries < adopt.HOST_TRIES:
+        retry = msgspec.structs.replace(work.adoption, attempt=result.tries, due=now + adopt.HOST_PAUSE)
+        return [moved(msgspec.structs.replace(work, adoption=retry))]
+    message = f"{work.adoption.queue[0].eni}: {text_of(result.failure)}"
     counted = ev.ErrorCounted("waitENIAttachedMaxRetryExceeded", message)
     rest = adopt.next_candidate(state, work.adoption)
-    return [counted, *events, moved(msgspec.structs.replace(work, adoption=rest))]
+    left = _given_up(state, work.adoption, result.step)
+    return [counted, *left, moved(msgspec.structs.replace(work, adoption=rest))]
+
+
+def _given_up(state: State, adoption: Adoption, step: str) -> list[ev.Event]:
+    """INIT-38: an ENI that cannot be set up has no place in the store; a later reconcile tries again.
+
+    One that holds pods stays as it was: adopted anew it would hand out their addresses a second time.
+    """
+    if step == "check" and state.settings.quirks.exclusion_failure_skips_host:
+        return adopt.admit(state, adoption, with_blocks=False)
+    known = state.enis.get(adoption.queue[0].eni)
+    return [ev.EniLeft(known.eni, "gone")] if known is not None and not known.assigned else []
 
 
 def veth_suffix(pod: Pod) -> str:
@@ -299,8 +304,6 @@ def _clean(state: State, now: Instant) -> list[ev.Event]:
 
     Those with a cooling address wait for it (see purge), unless the quirk lets them go at once.
     """
-    if state.settings.provisioning_disabled:
-        return [moved(Init("clean"))]
     late = state.settings.quirks.cooling_released_by_scale_down
     events: list[ev.Event] = []
     calls: list[Ec2Call | HostCall] = []
