@@ -181,10 +181,12 @@ def test_a_signal_ends_it_within_two_seconds_under_load(tmp_path: Path, number: 
 def test_a_signal_during_init_ends_it_too(tmp_path: Path) -> None:
     """With EC2's latencies init takes seconds; nobody waits for them."""
     daemon = Spawned(tmp_path / "s", *PREFIXES, "--latency", "realistic")
-    while not (tmp_path / "s" / "cloud" / "cloud.jsonl").exists() or "Starting L-IPAMD" not in daemon.stderr:
-        assert daemon.popen.poll() is None, daemon.stderr
-    seconds = daemon.terminate()
-    daemon.end()
+    try:
+        while "Starting L-IPAMD" not in daemon.stderr:
+            assert daemon.popen.poll() is None, daemon.stderr
+        seconds = daemon.terminate()
+    finally:
+        daemon.kill()
 
     assert daemon.popen.returncode == 0
     assert seconds < 2
@@ -213,10 +215,13 @@ def test_nobody_has_to_read_the_ready_line(tmp_path: Path) -> None:
     with (tmp_path / "stderr").open("w+") as log:
         popen = subprocess.Popen(words, stdout=writer, stderr=log, env=environment())
         os.close(writer)
-        with Caller(f"unix://{tmp_path}/s.sock") as caller:
-            address = caller.address("web")
-        popen.terminate()
-        code = popen.wait(PATIENCE)
+        try:
+            with Caller(f"unix://{tmp_path}/s.sock") as caller:
+                address = caller.address("web")
+            popen.terminate()
+            code = popen.wait(PATIENCE)
+        finally:
+            popen.kill()
         log.seek(0)
         text = log.read()
 

@@ -227,20 +227,23 @@ def test_a_full_disk_ends_it_and_keeps_what_was_answered(tmp_path: Path) -> None
     quiet = ("--set", "AWS_VPC_K8S_CNI_LOGLEVEL=error", "--set", "IP_COOLDOWN_PERIOD=0")
     words = [sys.executable, "-c", FULL, *command(state_dir, *PREFIXES, *quiet)]
     popen = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=log)
-    assert popen.stdout is not None and popen.stdout.readline()
+    assert popen.stdout is not None
     answered: dict[str, str] = {}
     refused: grpc.RpcError | None = None
-    with Caller(f"unix://{tmp_path}/s.sock") as caller:
-        for _ in range(2000):
-            try:
-                answered["web"] = caller.address("web")
-                caller.delete("web")
-                del answered["web"]
-            except grpc.RpcError as error:
-                refused = error
-                break
-    popen.stdout.close()
-    code = popen.wait(PATIENCE)
+    try:
+        with Caller(f"unix://{tmp_path}/s.sock") as caller:
+            for _ in range(2000):
+                try:
+                    answered["web"] = caller.address("web")
+                    caller.delete("web")
+                    del answered["web"]
+                except grpc.RpcError as error:
+                    refused = error
+                    break
+        code = popen.wait(PATIENCE)
+    finally:
+        popen.kill()
+        popen.stdout.close()
     log.seek(0)
     text = log.read()
 
