@@ -199,7 +199,6 @@ class Lab:
         for record in self.records:
             fold(engine.state, record)
         self.engine = engine
-        self.kill_at = None
 
     def restart(self, seconds: float = 0, settings: Settings | None = None, seed: int = 2) -> Lab:
         """SIGKILL, this long a pause, a new process."""
