@@ -1,5 +1,6 @@
 """Where a gRPC server listens: `unix:///path`, `unix:/path`, `unix:path`, or `ADDRESS:PORT`.
 
+`%20` in a path is a space, as in the address that the daemon prints and as gRPC's clients read it.
 Names other than `localhost` are refused, because a look-up may take longer than any deadline of ours.
 """
 
@@ -26,7 +27,7 @@ def parse(text: str) -> Address:
     wanted = "want unix:///path/of.sock or 127.0.0.1:50051"
     scheme, colon, rest = text.partition(":")
     if scheme == "unix" and colon:
-        path = rest[2:] if rest.startswith("///") else rest
+        path = _unescaped(rest[2:] if rest.startswith("///") else rest)
         length = len(path.encode("utf-8", "surrogateescape"))
         if not path or path.startswith("//") or "\0" in path or length > UNIX_PATH_MAX:
             raise ValueError(f"{text!r}: {wanted}, with 1 to {UNIX_PATH_MAX} bytes of path")
@@ -43,3 +44,12 @@ def parse(text: str) -> Address:
     is_v6 = ":" in host
     words = f"tcp [{host}]:{number}" if is_v6 else f"tcp {host}:{number}"
     return Address(socket.AF_INET6 if is_v6 else socket.AF_INET, (host, number), words)
+
+
+def _unescaped(path: str) -> str:
+    """The path with every %XX decoded; the module that does it is only loaded where there is one."""
+    if "%" not in path:
+        return path
+    from urllib.parse import unquote
+
+    return unquote(path, errors="surrogateescape")

@@ -121,6 +121,8 @@ def test_zero_deadline_means_none() -> None:
         ("unix:///run/x.sock", Address(socket.AF_UNIX, "/run/x.sock", "unix /run/x.sock")),
         ("unix:/run/x.sock", Address(socket.AF_UNIX, "/run/x.sock", "unix /run/x.sock")),
         ("unix:x.sock", Address(socket.AF_UNIX, "x.sock", "unix x.sock")),
+        ("unix:///a%20b/x.sock", Address(socket.AF_UNIX, "/a b/x.sock", "unix /a b/x.sock")),
+        ("unix:///a b/100%.sock", Address(socket.AF_UNIX, "/a b/100%.sock", "unix /a b/100%.sock")),
         ("127.0.0.1:50051", Address(socket.AF_INET, ("127.0.0.1", 50051), "tcp 127.0.0.1:50051")),
         ("localhost:1", Address(socket.AF_INET, ("127.0.0.1", 1), "tcp 127.0.0.1:1")),
         ("[::1]:50051", Address(socket.AF_INET6, ("::1", 50051), "tcp [::1]:50051")),
@@ -135,7 +137,7 @@ def test_address_forms_of_grpc_are_taken(text: str, address: Address) -> None:
     "text",
     (
         "unix: unix:// unix://host/x x 127.0.0.1 127.0.0.1: 127.0.0.1:0 a:70000 ipamd.example:50051 dns:///x:1 "
-        "300.1.1.1:5 :5 unix:///a\0b unix:///" + "x" * 107
+        "300.1.1.1:5 :5 unix:///a\0b unix:///a%00b unix:///" + "x" * 107
     ).split(" "),
 )
 def test_other_addresses_are_refused_with_what_is_wanted(text: str) -> None:
