@@ -145,7 +145,7 @@ def _alike(name: str, cutoff: float) -> list[str]:
 
 def _hint(name: str) -> str:
     near = _alike(name, 0.6)
-    return f"did you mean {' or '.join(near)}?" if near else "`ipamd config` lists them all"
+    return f"did you mean {' or '.join(near)}?" if near else "docs/settings.md lists them all"
 
 
 def _misspelt(env: Mapping[str, str]) -> tuple[ConfigWarning, ...]:

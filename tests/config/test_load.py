@@ -146,7 +146,7 @@ def test_an_unknown_quirk_is_an_error_that_lists_them() -> None:
     "override, message",
     [
         ("WARM_IP_TARGTE=5", r'--set "WARM_IP_TARGTE": no such variable; did you mean WARM_IP_TARGET'),
-        ("QQQ=1", r'--set "QQQ": no such variable; `ipamd config` lists them all'),
+        ("QQQ=1", r'--set "QQQ": no such variable; docs/settings.md lists them all'),
         ("WARM_IP_TARGET", r'--set "WARM_IP_TARGET": want NAME=VALUE'),
         ("=5", r'--set "=5": want NAME=VALUE'),
         ("POD_MTU=1500", r"--set POD_MTU: it is read by the image's entrypoint, not by ipamd"),
