@@ -82,7 +82,7 @@ def daemon(place: Place, name: str, *options: str) -> list[str | Path]:
     ]  # fmt: skip
 
 
-def pooled_daemon(place: Place, pool: int) -> list[str | Path]:
+def pooled_daemon(place: Place, name: str, pool: int) -> list[str | Path]:
     """A daemon that holds `pool` addresses from the start and reuses each as soon as it is released."""
     settings = {
         "ENABLE_PREFIX_DELEGATION": "true",
@@ -91,7 +91,7 @@ def pooled_daemon(place: Place, pool: int) -> list[str | Path]:
         "IP_COOLDOWN_PERIOD": "0",
     }
     chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    return daemon(place, "pooled", "--instance-type", POOL_TYPE, "--max-pods", str(2 * pool), *chosen)
+    return daemon(place, name, "--instance-type", POOL_TYPE, "--max-pods", str(2 * pool), *chosen)
 
 
 def echo(place: Place, reply: bytes) -> list[str | Path]:

@@ -19,11 +19,9 @@ class Sizes(msgspec.Struct, frozen=True):
     """Addresses that the daemon has before the clock runs."""
     burst: int
     """ADDs from an empty node on, at most `pool`."""
-    bursts: int
-    """In a round."""
     step: int
     """ADDs at about 10 and at about 700 pods."""
-    steps: int
+    flat_rounds: int
     idle_seconds: float
     """Before memory is read."""
     starts: int
@@ -32,10 +30,10 @@ class Sizes(msgspec.Struct, frozen=True):
 POOL_TYPE: Final = "c8i.16xlarge"
 """Takes 63 prefixes, 1008 addresses, on its first ENI, so the pool is whole when the daemon is ready."""
 FULL: Final = Sizes(
-    rounds=7, records=200_000, idle_hours=48, churn_steps=20_000, network_rounds=5, pool=1008, burst=1000, bursts=2,
-    step=25, steps=10, idle_seconds=2, starts=15,
+    rounds=7, records=200_000, idle_hours=48, churn_steps=20_000, network_rounds=9, pool=1008, burst=1000, step=25,
+    flat_rounds=30, idle_seconds=2, starts=15,
 )  # fmt: skip
 SMALL: Final = Sizes(
-    rounds=1, records=2_000, idle_hours=0.2, churn_steps=200, network_rounds=1, pool=64, burst=20, bursts=1, step=5,
-    steps=1, idle_seconds=0, starts=1,
+    rounds=1, records=2_000, idle_hours=0.2, churn_steps=200, network_rounds=1, pool=64, burst=20, step=5,
+    flat_rounds=1, idle_seconds=0, starts=1,
 )  # fmt: skip

@@ -20,7 +20,7 @@ _SECONDS = 60
 
 def run(sizes: Sizes, place: Place) -> list[Line]:
     """Three lines: help, the plugin's ADD with dryRun at a real daemon, and a daemon until it is ready."""
-    with serving(pooled_daemon(place, sizes.pool), place.disk / "daemon.log") as pooled:
+    with serving(pooled_daemon(place, "daemon", sizes.pool), place.disk / "daemon.log") as pooled:
         plugin = _Plugin(pooled.ready["grpc"][0])
         bare, usage, add, ready = interleaved(
             sizes.starts,

@@ -17,7 +17,7 @@ NAMES = {
     "memory": {"memory"},
     "startup": {"help", "plugin", "ready"},
 }
-BOUNDS = {"fold": "<= 4x", "add 64 rate": ">= 0.5x", "add 64 p99": "<= 3x", "add flat 1": "<= 1.2x",
+BOUNDS = {"fold": "<= 4x", "add 64 rate": ">= 0.5x", "add 64 p99": "<= 1x", "add flat 1": "<= 1.2x",
           "add flat 16": "<= 1.2x", "memory": "<= 1.5x"}  # fmt: skip
 
 
