@@ -12,7 +12,7 @@ from ipamd.core.types import Instant
 from . import record
 from .errors import JournalDamaged, JournalFailed, NotARecord
 from .reading import StrPath
-from .recovery import gap
+from .recovery import gap, refuse_lost_records, refuse_lost_start
 from .scan import Position, Tail, checked_lines, damaged
 from .segments import Segment, locate
 from .snapshots import good_snapshots
@@ -60,6 +60,7 @@ def verify(path: StrPath, progress: Callable[[int, int], None] | None = None) ->
     Raises JournalMissing, UnknownVersion (what a newer ipamd wrote cannot be judged) or JournalFailed.
     """
     source = locate(path)
+    earlier = source.snapshots()  # a daemon may be writing: a snapshot comes after its records and before they go
     segments = source.segments()
     walk = _Walk(sum(segment.path.stat().st_size for segment in segments), progress)
     for i, segment in enumerate(segments):
@@ -73,6 +74,13 @@ def verify(path: StrPath, progress: Callable[[int, int], None] | None = None) ->
     snapshots = tuple(snapshot.seq for snapshot in good_snapshots(source.snapshots(), warnings.append))
     first_seq = segments[0].first_seq if segments else 1
     last_seq = max(walk.last_seq, first_seq - 1)
+    if source.file is None and not walk.damage:
+        try:  # every line is right, but are they all there? No start would take it otherwise
+            if segments:
+                refuse_lost_start(segments[0], source.snapshots(), lambda _: None)
+            refuse_lost_records(earlier, max(walk.next_seq, first_seq) - 1, lambda _: None)
+        except JournalDamaged as error:
+            walk.note(error)
     return Report(
         walk.records,
         len(segments),

@@ -11,6 +11,7 @@ from ipamd.journal.journal import Journal
 from ipamd.journal.reading import read, starting_snapshot
 from ipamd.journal.retention import DAY_NS, KEEP, Dropped, Keep, parse_keep
 from ipamd.journal.segments import list_segments, list_snapshots, segment_path, snapshot_path
+from ipamd.journal.verify import verify
 
 from .samples import START, varied
 
@@ -173,6 +174,7 @@ def test_a_shortened_journal_whose_snapshots_are_all_bad_is_refused(tmp_path: Pa
 
     with pytest.raises(JournalDamaged, match="records 1 to 30 are gone and no good snapshot of record 30 or later"):
         Journal.open(tmp_path)
+    assert ["records 1 to 30 are gone" in found.fact for found in verify(tmp_path).damage] == [True]
     with pytest.raises(JournalDamaged, match="begins with record 31 and no good snapshot"):
         starting_snapshot(tmp_path)
     with pytest.raises(JournalError, match="name the journal directory instead of one file"):

@@ -151,9 +151,11 @@ def test_a_journal_that_ends_before_its_snapshot_has_lost_records(tmp_path: Path
     path.write_bytes(b"".join(whole[:15]))
     with pytest.raises(JournalDamaged, match="snapshot of record 20, but the journal ends with record 15"):
         Journal.open(tmp_path)
+    assert ["ends with record 15" in found.fact for found in verify(tmp_path).damage] == [True]
     path.unlink()
     with pytest.raises(JournalDamaged, match="snapshot of record 20, but the journal ends with record 0"):
         Journal.open(tmp_path)
+    assert not verify(tmp_path).ok
 
 
 def test_a_file_that_is_no_snapshot_has_an_error_that_says_so(tmp_path: Path) -> None:
