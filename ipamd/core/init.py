@@ -51,7 +51,7 @@ from .calls import (
 from .fill import unassign_calls
 from .grow import TOKEN_TAG
 from .resync import quoted_id
-from .state import State
+from .state import State, assignments
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, logged, moved, text_of
 from .types import Instant, Pod, ip4_text
 from .work import Adoption, Candidate, Init
@@ -93,11 +93,7 @@ def _ids(state: State, work: Init) -> tuple[str, ...]:
 
 
 def _refresh(state: State) -> RefreshPodRules:
-    pods = [
-        (ip4_text(block.base + offset), state.enis[block.eni].table)
-        for store in state.stores.values()
-        for block, offset in store.owners.values()
-    ]
+    pods = [(ip4_text(block.base + offset), eni.table) for eni, block, offset, _ in assignments(state)]
     return RefreshPodRules(tuple(pods))
 
 
@@ -286,16 +282,14 @@ def _links(state: State, seen: View | Failed) -> list[ev.Event]:
     assert isinstance(seen, LinksView)
     released: list[ev.Event] = []
     calls: list[Ec2Call | HostCall] = []
-    for store in state.stores.values() if seen.known else ():
-        for block, offset in list(store.owners.values()):
-            pod = block.records[offset].pod
-            if not (pod.namespace and pod.name):
-                continue
-            suffix = veth_suffix(pod)
-            if not any(name.endswith(suffix) for name in seen.names):
-                address = ip4_text(block.base + offset)
-                released.append(ev.AddressReleased(address, block.eni, block.cidr, stale=True))
-                calls.append(PrunePodRules(address))
+    for _, block, offset, record in assignments(state) if seen.known else ():
+        if not (record.pod.namespace and record.pod.name):
+            continue
+        suffix = veth_suffix(record.pod)
+        if not any(name.endswith(suffix) for name in seen.names):
+            address = ip4_text(block.base + offset)
+            released.append(ev.AddressReleased(address, block.eni, block.cidr, stale=True))
+            calls.append(PrunePodRules(address))
     return [*released, moved(Init("prune", calls=tuple(calls)))]
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Literal
 
@@ -254,6 +255,15 @@ class State:
         if not block.ready and (block.thawed or block.holes or block.high < block.size) and self.usable(block):
             insort(store.ready, block.key)
             block.ready = True
+
+
+def assignments(state: State) -> Iterator[tuple[Eni, Block, int, Address]]:
+    """Every assigned address by card, device, block and offset: an order that does not depend on how State was made."""
+    for eni in state.enis.values():
+        for block in eni.blocks.values():
+            for offset, record in sorted(block.records.items(), key=lambda item: item[0]):
+                if record.sandbox is not None:
+                    yield eni, block, offset, record
 
 
 # ---- primitive changes: `evolve` and `snapshot.thaw` build on these, nobody else ------------------------------
