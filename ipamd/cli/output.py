@@ -43,6 +43,9 @@ def guarded(prog: str, run: Callable[[], int]) -> int:
     except (Usage, JournalMissing, JournalLocked) as error:
         complain(prog, str(error))
         return USAGE
+    except PermissionError as error:
+        complain(prog, f"{error.filename}: permission denied; run it as the user who may read that")
+        return USAGE
     except JournalError as error:
         complain(prog, str(error))
         return FINDING

@@ -47,6 +47,23 @@ def segment(journal: Path) -> Path:
     return journal / "00000000000000000001.jsonl"
 
 
+def test_a_journal_that_may_not_be_read_is_named(ipamd: Run, tmp_path: Path) -> None:
+    """Somebody else's directory: one line and exit code 2 from every command, no traceback."""
+    place = tmp_path / "theirs"
+    place.mkdir(mode=0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        tried = [ipamd(*words, place) for words in (("log", "show"), ("log", "verify"), ("state",), ("replay",))]
+    finally:
+        if root:
+            os.seteuid(0)
+
+    assert [run.code for run in tried] == [2] * 4
+    assert all(": permission denied; " in run.err and "Traceback" not in run.err for run in tried)
+
+
 # ---- log show ------------------------------------------------------------------------------------------------
 
 
