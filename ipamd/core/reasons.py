@@ -69,7 +69,7 @@ def _by_growth(state: State, now: Instant) -> Refused:
         return Refused("attach_pending", f"an ENI is being added (step {step})", "retry, or raise the warm targets")
     counted = balance(state, 0, now)
     if counted.stats.total >= state.node.max_pods:
-        fact = f"the pool holds max pods ({state.node.max_pods}) addresses, all in use"
+        fact = f"all {counted.stats.total} addresses are in use; with max pods {state.node.max_pods} no more are sought"
         return Refused("max_pods", fact, "use another node")
     serving = [eni for eni in state.enis.values() if not eni.excluded]
     if not serving:
