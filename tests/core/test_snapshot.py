@@ -99,7 +99,7 @@ def test_a_snapshot_at_any_moment_goes_on_as_the_original(settings: Settings) ->
 
 @pytest.mark.parametrize("step", ["links", "rules", "prune", "groups"])
 def test_a_start_from_a_snapshot_does_what_a_start_from_all_records_does(step: Step) -> None:
-    """INIT-29, DM-62: pods are walked in an order of their own, not in that of their coming; or a replay would differ."""
+    """INIT-29, DM-62: pods are walked in an order of their own, not of their coming, or a replay would differ."""
     bench = Bench(SETTINGS[1])
     bench.eni("eni-2", 2, "10.0.2.0/28")
     bench.eni("eni-1", 1, "10.0.1.16/28", "10.0.1.0/28")
