@@ -211,4 +211,7 @@ def _facts(engine: Engine, settled: Settled, journal: str | None) -> list[tuple[
         ("virtual time", output.span_text(int(settled.virtual_seconds * SECOND))),
         ("records", engine.state.seq),
     ]
+    trouble = views.loop(engine.state, engine.now).trouble
+    if trouble:
+        rows.append(("trouble", trouble))
     return [*rows, ("journal", f"{journal} (try: ipamd replay {shlex.quote(journal)})")] if journal else rows

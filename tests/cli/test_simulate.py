@@ -105,6 +105,14 @@ def test_a_small_subnet_refuses_pods(ipamd: Run) -> None:
     assert said.json["refused"] >= 2
 
 
+def test_what_ec2_refuses_is_told_to_people(ipamd: Run) -> None:
+    """A /27 has no whole /28 left beside the reserved addresses: EC2's code stands among the figures."""
+    said = ipamd("simulate", "--subnet", "10.0.0.0/27", "--pods", 1, "--set", "ENABLE_PREFIX_DELEGATION=true")
+
+    assert "InsufficientCidrBlocks" in said.out
+    assert "trouble" not in ipamd("simulate", "--pods", 1).out
+
+
 def test_flapping_settings_are_told(ipamd: Run) -> None:
     """WARM_PREFIX_TARGET=0 without a target in addresses takes and gives a prefix for ever."""
     said = ipamd("simulate", *PREFIXES[:4], "--set", "WARM_PREFIX_TARGET=0", "--json")
