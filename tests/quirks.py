@@ -1,0 +1,196 @@
+"""Every intended difference from upstream v1.23.1: what it does, what we do, why, and what brings its way back.
+
+`SWITCHED` are the fields of `ipamd.core.settings.Quirks`, each named in `UPSTREAM_PARITY`; `DEFAULTS` are values that
+`UPSTREAM_PARITY=strict` takes back; `CHOICES` lie where upstream leaves room or has nothing, and have no switch or one
+of their own. tests/core/test_quirks.py shows both ways of each switched one that the core knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One difference. `spec`: the clauses it departs from; `back`: the setting that follows upstream, "" for none."""
+
+    name: str
+    spec: tuple[str, ...]
+    upstream: str
+    ours: str
+    reason: str
+    back: str = ""
+
+
+def switched(name: str, spec: tuple[str, ...], upstream: str, ours: str, reason: str) -> Difference:
+    """A field of Quirks."""
+    return Difference(name, spec, upstream, ours, reason, f"UPSTREAM_PARITY={name}")
+
+
+SWITCHED: Final = (
+    switched(
+        "cooling_counts_as_available",
+        ("DM-34", "DM-37", "POOL-5", "POOL-8"),
+        "cooling addresses count as available in every warm-pool figure",
+        "they count as used until they have cooled",
+        "a pool full of cooling addresses looks warm and can give nothing out",
+    ),
+    switched(
+        "cooling_released_by_scale_down",
+        ("POOL-31", "DM-35", "DM-45", "RPC-52", "INIT-28"),
+        "a block goes back to EC2 while its addresses cool",
+        "it stays until they have cooled",
+        "EC2 may give the address to another node within the cooldown",
+    ),
+    switched(
+        "restart_forgets",
+        ("DM-3", "DM-29", "POOL-28", "REC-11"),
+        "ENI ages, cooldowns, pauses and the scale-down clock are lost with the process",
+        "they are folded from the journal",
+        "a crash is no reason to hand out a cooling address",
+    ),
+    switched(
+        "restart_trusts_metadata",
+        ("INIT-25", "DM-64"),
+        "at start the store is what instance metadata shows, and pods whose address it does not show are dropped",
+        "EC2 is believed where the two differ",
+        "metadata lags EC2 by seconds, and a dropped pod's address is handed out twice",
+    ),
+    switched(
+        "forced_removal_subtracts_twice",
+        ("DM-43",),
+        "sizes and prefixes of an ENI that is gone with pods are subtracted twice from the shown totals",
+        "once",
+        "totals go negative, and the count of prefixes skews the scale-down",
+    ),
+    switched(
+        "modify_error_shadowed",
+        ("EC2-9",),
+        "a failed delete-on-termination is reported by its clean-up's error; after a good clean-up the loop waits for "
+        "an ENI without id",
+        "the first error is reported, at once",
+        "the pool stands still for minutes and the cause is not told",
+    ),
+    switched(
+        "one_of_several_prefixes_fails",
+        ("EC2-14",),
+        "the wait for a new ENI fails if exactly one of several wanted prefixes is there",
+        "one does, as one of several addresses does",
+        "the ENI is there and usable",
+    ),
+    switched(
+        "leftover_ip_kept",
+        ("RPC-53",),
+        "in prefix mode DelNetwork never releases a leftover secondary address",
+        "it goes back, as a leftover prefix does in the other mode",
+        "the address would occupy a slot until the next start",
+    ),
+    switched(
+        "exclusion_failure_skips_host",
+        ("INIT-38", "INIT-39"),
+        "an ENI whose exclusion check failed stays in the store and is filled later without host set-up",
+        "it is left out, and set up as a whole by a later reconcile",
+        "pods on it would have no routes",
+    ),
+    switched(
+        "excluded_purge_forgets",
+        ("DM-33",),
+        "the purge of an excluded ENI's empty block neither fixes the totals nor calls EC2",
+        "the totals follow, and the block goes back to EC2",
+        "the reconcile finds the block again and the total grows with each round",
+    ),
+    switched(
+        "discovery_needs_second_describe",
+        ("POOL-44",),
+        "without DescribeSubnets the fallback to the primary subnet asks it again, and fails",
+        "the primary subnet is used",
+        "the fallback is for nodes without that permission",
+    ),
+    switched(
+        "keeps_serving_after_sigterm",
+        ("RPC-8",),
+        "SIGTERM only stops scaling; the process serves until it is killed",
+        "it answers what is staged, syncs and exits 0 within 2 s",
+        "whoever stops a service expects it to stop",
+    ),
+)
+
+DEFAULTS: Final = (
+    Difference(
+        "ENABLE_IPv4",
+        ("ENV-17",),
+        "false in the code, true in the stock manifest; with neither family on the process does not start",
+        "true",
+        "a daemon that is started by hand has no manifest",
+        "UPSTREAM_PARITY=strict",
+    ),
+    Difference(
+        "WARM_PREFIX_TARGET",
+        ("ENV-4",),
+        "0 in the code, 1 in the stock manifest",
+        "1",
+        "with 0 and no other target the pool flaps",
+        "UPSTREAM_PARITY=strict",
+    ),
+)
+
+CHOICES: Final = (
+    Difference(
+        "plugin_deadline",
+        ("RPC-61",),
+        "the plugin waits for ipamd as long as the runtime lets it",
+        "10 s",
+        "a pod sandbox that hangs is harder to explain than one that fails",
+        '"rpcDeadlineSeconds": 0',
+    ),
+    Difference(
+        "address_order",
+        ("DM-17", "DM-18"),
+        "random among ENIs, blocks and cooled addresses",
+        "the fullest block first, then device number and address; of cooled ones the one that rested longest",
+        "prefixes fall free sooner, and a run can be repeated",
+    ),
+    Difference(
+        "scale_down_order",
+        ("POOL-31", "DM-36"),
+        "random among ENIs",
+        "the last device first",
+        "secondary ENIs empty and can be freed; the primary one never goes",
+    ),
+    Difference(
+        "orphans",
+        ("EC2-8", "EC2-24"),
+        "an ENI that hung on nothing when the process died waits for the leaked-ENI cleaner",
+        "the next start deletes it",
+        "the journal knows whose it is",
+    ),
+    Difference(
+        "failed_set_up_keeps_pods",
+        ("INIT-34", "INIT-38"),
+        "an ENI that cannot be set up at a restart loses the pods on it",
+        "they keep their addresses",
+        "the reconcile would adopt the ENI and hand the addresses out again",
+    ),
+    Difference(
+        "device_index_100",
+        ("EC2-6",),
+        "an attachment with index 100 crashes the search",
+        "it is no obstacle",
+        "a crash serves nobody",
+    ),
+    Difference(
+        "lost_answers",
+        ("EC2-1", "EC2-7", "EC2-20"),
+        "a request without an answer is a failed one",
+        "its effect is sought before anything else is done",
+        "a created ENI would be forgotten, an assigned address would be learnt by accident",
+    ),
+    Difference(
+        "long_fields",
+        ("RPC-30",),
+        "no bound",
+        "a field above 4 KiB is refused",
+        "one caller must not fill the journal",
+    ),
+)
