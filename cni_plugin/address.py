@@ -47,9 +47,11 @@ def parse(text: str) -> Address:
 
 
 def _unescaped(path: str) -> str:
-    """The path with every %XX decoded; the module that does it is only loaded where there is one."""
-    if "%" not in path:
-        return path
-    from urllib.parse import unquote
-
-    return unquote(path, errors="surrogateescape")
+    """The path with every %XX decoded; a % that begins no such thing stays. urllib would cost each pod its import."""
+    first, *pieces = path.encode("utf-8", "surrogateescape").split(b"%")
+    for piece in pieces:
+        try:
+            first += (bytes.fromhex(piece[:2].decode()) if piece[:2].isalnum() else b"%" + piece[:2]) + piece[2:]
+        except ValueError:
+            first += b"%" + piece
+    return first.decode("utf-8", "surrogateescape")

@@ -123,6 +123,7 @@ def test_zero_deadline_means_none() -> None:
         ("unix:x.sock", Address(socket.AF_UNIX, "x.sock", "unix x.sock")),
         ("unix:///a%20b/x.sock", Address(socket.AF_UNIX, "/a b/x.sock", "unix /a b/x.sock")),
         ("unix:///a b/100%.sock", Address(socket.AF_UNIX, "/a b/100%.sock", "unix /a b/100%.sock")),
+        ("unix:///%/%zz/%f/%c3%b6", Address(socket.AF_UNIX, "/%/%zz/%f/ö", "unix /%/%zz/%f/ö")),
         ("127.0.0.1:50051", Address(socket.AF_INET, ("127.0.0.1", 50051), "tcp 127.0.0.1:50051")),
         ("localhost:1", Address(socket.AF_INET, ("127.0.0.1", 1), "tcp 127.0.0.1:1")),
         ("[::1]:50051", Address(socket.AF_INET6, ("::1", 50051), "tcp [::1]:50051")),
