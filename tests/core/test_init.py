@@ -66,7 +66,7 @@ def failed_at(lab: Lab, start: Callable[[], object]) -> ev.InitFailed:
 
 
 def test_a_fresh_node_is_set_up_in_order() -> None:
-    """INIT-17..INIT-33: host, tags, ENI, groups, then one increase; ready comes last."""
+    """INIT-17, INIT-18, INIT-22, INIT-24, INIT-31, INIT-33: host, tags, ENI, groups, one increase; ready comes last."""
     lab = Lab(SINGLE).start()
 
     assert names(lab) == ["SetUpHost", "CreateTags", "ModifyNetworkInterfaceAttribute", "AssignPrivateIpAddresses"]

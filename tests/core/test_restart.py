@@ -50,7 +50,7 @@ def asked_again(lab: Lab, answers: ANSWERS) -> ANSWERS:
 
 @pytest.mark.parametrize("settings", [PREFIXES, SINGLE])
 def test_pods_keep_their_addresses(settings: Settings) -> None:
-    """DM-64, DM-5: key, address, metadata and time of assignment survive; nothing is released."""
+    """INIT-26, DM-64, DM-5: key, address, metadata and time of assignment survive; nothing is released."""
     lab, answers = node(settings)
     block = next(iter(lab.state.enis[lab.primary].blocks.values()))
     record = block.records[0]
