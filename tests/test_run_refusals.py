@@ -57,10 +57,10 @@ def test_settings_that_cannot_be(tmp_path: Path, name: str, value: str, parts: t
 
 
 def test_a_setting_that_does_not_exist(tmp_path: Path) -> None:
-    """With the name that was probably meant."""
+    """With the name that was probably meant; wrong usage, so exit code 2, as with every command."""
     outcome = failed_start(tmp_path / "s", "--set", "WARM_IP_TARGTE=5")
 
-    expect_one_line(outcome, "WARM_IP_TARGTE", "did you mean WARM_IP_TARGET")
+    expect_one_line(outcome, "WARM_IP_TARGTE", "did you mean WARM_IP_TARGET", code=2)
 
 
 def test_a_value_upstream_would_not_die_of(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, ipamd_env, load, network_env
+from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, WrongSet, ipamd_env, load, network_env
 from ipamd.core.commands import Start
 from ipamd.core.settings import Node, Settings
 from ipamd.ec2.cloudlog import CloudError
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         asyncio.run(_serve(args))
     except (StartError, ConfigError, CloudError, JournalError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, WrongSet) else 1
     return 0
 
 

@@ -9,7 +9,7 @@ The defaults are upstream's code defaults with two values of its stock manifest,
 WARM_PREFIX_TARGET=1; `UPSTREAM_PARITY=strict` takes both back and brings every quirk back.
 """
 
-from .errors import ConfigError, ConfigWarning
+from .errors import ConfigError, ConfigWarning, WrongSet
 from .load import Config, Source, load
 from .options import Options
 from .shown import ipamd_env, network_env
@@ -27,6 +27,7 @@ __all__ = [
     "Options",
     "Source",
     "Variable",
+    "WrongSet",
     "ipamd_env",
     "load",
     "network_env",

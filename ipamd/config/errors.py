@@ -16,6 +16,10 @@ class ConfigError(ValueError):
     """The configuration cannot be used. The message names the variable, its value and what is wanted."""
 
 
+class WrongSet(ConfigError):
+    """A `--set` that can be none: wrong usage, whatever the environment is."""
+
+
 class ConfigWarning(msgspec.Struct, frozen=True):
     """A value that was not taken as it stands, and what is done instead."""
 

@@ -12,7 +12,7 @@ import msgspec
 from ipamd.core.settings import Quirks, Settings
 
 from . import parse
-from .errors import ConfigError, ConfigWarning, quoted, shown
+from .errors import ConfigError, ConfigWarning, WrongSet, quoted, shown
 from .options import Options, options
 from .parse import Value
 from .validate import Checked, validate
@@ -129,11 +129,11 @@ def _overrides(overrides: Sequence[str]) -> dict[str, str]:
     for override in overrides:
         name, equals, value = override.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--set {quoted(override)}: want NAME=VALUE, for example --set WARM_IP_TARGET=5")
+            raise WrongSet(f"--set {quoted(override)}: want NAME=VALUE, for example --set WARM_IP_TARGET=5")
         if name in ELSEWHERE:
-            raise ConfigError(f"--set {name}: it is read by {ELSEWHERE[name]}, not by ipamd; leave it out")
+            raise WrongSet(f"--set {name}: it is read by {ELSEWHERE[name]}, not by ipamd; leave it out")
         if name != PARITY and name not in VARIABLES:
-            raise ConfigError(f"--set {quoted(name)}: no such variable; {_hint(name)}")
+            raise WrongSet(f"--set {quoted(name)}: no such variable; {_hint(name)}")
         given[name] = value
     return given
 
