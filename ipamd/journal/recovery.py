@@ -57,6 +57,7 @@ def recover(directory: Path, disk: Disk, warn: Warn) -> Recovery:
             if following is not None and following.first_seq != tail.next_seq:
                 raise gap(following, tail.next_seq)
         last = segments[-1]
+        snapshots = _set_aside(snapshots, segments[0].first_seq - 1, tail.next_seq, warn)
         refuse_lost_start(segments[0], snapshots, warn)
         refuse_lost_records(snapshots, tail.next_seq - 1, warn)
         size = _mend(last.path, tail, disk)
@@ -102,6 +103,24 @@ def refuse_lost_records(snapshots: list[SnapshotFile], last_seq: int, warn: Warn
             f"is the snapshot of record {ahead.seq}, but the journal ends with record {last_seq}: records are missing",
             "restore the segments from a copy, or move the journal directory away to begin afresh",
         )
+
+
+def _set_aside(snapshots: list[SnapshotFile], before: int, lost: int, warn: Warn) -> list[SnapshotFile]:
+    """The snapshots without that of record `lost`, where this torn or missing last record is all that is wanting.
+
+    An orderly end leaves a snapshot of the very last record. If that line is cut afterwards, the record is dropped as
+    any torn one is, provided that State is known without its snapshot: from record 1 on or by an older one.
+    """
+    older = [file for file in snapshots if file.seq < lost]
+    if [file.seq for file in snapshots[len(older) :]] != [lost]:
+        return snapshots
+    covering = [file for file in reversed(older) if file.seq >= before]
+    if before and next(good_snapshots(covering, lambda _: None), None) is None:
+        return snapshots
+    path = snapshots[-1].path
+    path.rename(path.with_name(f"{path.name}.torn"))
+    warn(f"{path}: set aside as {path.name}.torn: record {lost}, which it was taken after, is torn and dropped")
+    return older
 
 
 def _check(segment: Segment, last: bool) -> tuple[Tail, bytes]:

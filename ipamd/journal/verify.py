@@ -78,7 +78,11 @@ def verify(path: StrPath, progress: Callable[[int, int], None] | None = None) ->
         try:  # every line is right, but are they all there? No start would take it otherwise
             if segments:
                 refuse_lost_start(segments[0], source.snapshots(), lambda _: None)
-            refuse_lost_records(earlier, max(walk.next_seq, first_seq) - 1, lambda _: None)
+            next_seq = max(walk.next_seq, first_seq)
+            ahead = [file for file in earlier if file.seq != next_seq]
+            if len(ahead) < len(earlier):
+                warnings.append(f"{earlier[-1].path}: is the snapshot of record {next_seq}, which is torn or missing")
+            refuse_lost_records(ahead, next_seq - 1, lambda _: None)
         except JournalDamaged as error:
             walk.note(error)
     return Report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,17 @@ def test_a_shortened_journal_whose_snapshots_are_all_bad_is_refused(tmp_path: Pa
         starting_snapshot(tmp_path)
     with pytest.raises(JournalError, match="name the journal directory instead of one file"):
         starting_snapshot(list_segments(tmp_path)[0].path)
+
+
+def test_the_only_snapshot_of_a_shortened_journal_is_never_set_aside(tmp_path: Path) -> None:
+    """With its last record cut such a journal is refused: State would not be known without the snapshot."""
+    run(history(tmp_path, (50,)), EVERYTHING)
+    newest = list_segments(tmp_path)[-1].path
+    os.truncate(newest, newest.stat().st_size - 5)
+
+    with pytest.raises(JournalDamaged, match="snapshot of record 50, but the journal ends with record 49"):
+        Journal.open(tmp_path)
+    assert kept(tmp_path)[1] == [50]
 
 
 @pytest.mark.asyncio

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -156,6 +157,27 @@ def test_a_journal_that_ends_before_its_snapshot_has_lost_records(tmp_path: Path
     with pytest.raises(JournalDamaged, match="snapshot of record 20, but the journal ends with record 0"):
         Journal.open(tmp_path)
     assert not verify(tmp_path).ok
+
+
+def test_a_last_record_cut_at_any_byte_is_dropped_with_its_snapshot(tmp_path: Path) -> None:
+    """An orderly end leaves a snapshot of the last record; cut, that record is lost as any torn one, and no other."""
+    journal_with_snapshots(tmp_path / "whole", (10, 20), last=20)
+    whole = (tmp_path / "whole" / "00000000000000000001.jsonl").read_bytes()
+    begins = whole.rindex(b"\n", 0, -1) + 1
+
+    for cut in range(begins, len(whole) - 1):
+        place = tmp_path / str(cut)
+        shutil.copytree(tmp_path / "whole", place)
+        os.truncate(place / "00000000000000000001.jsonl", cut)
+        assert verify(place).ok and len(verify(place).warnings) == 1
+        warnings: list[str] = []
+        journal = Journal.open(place, warn=warnings.append)
+
+        found = journal.starting_snapshot()
+
+        assert (journal.recovery.last_seq, journal.snapshot_seq, found and found.seq) == (19, 10, 10)
+        assert ["set aside" in text for text in warnings if "snapshot" in text] == [True]
+        journal.close()
 
 
 def test_a_file_that_is_no_snapshot_has_an_error_that_says_so(tmp_path: Path) -> None:
