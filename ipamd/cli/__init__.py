@@ -11,6 +11,7 @@ import sys
 DISTRIBUTION = "ipamd-emulator"
 COMMANDS = {
     "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
+    "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
