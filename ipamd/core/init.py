@@ -2,7 +2,7 @@
 
 step       wants                                   failure
 orphans    FindNetworkInterfaces, lost creates     logged
-drop       DeleteNetworkInterface, one an orphan   logged
+drop       DeleteNetworkInterface, one an orphan   logged; the next start tries again
 metadata   ReadMetadata                            fatal (INIT-17)
 host       SetUpHost                               fatal (INIT-18)
 describe   DescribeNetworkInterfaces, all          12 tries, then fatal (INIT-20)
@@ -52,7 +52,7 @@ from .fill import unassign_calls
 from .grow import TOKEN_TAG
 from .resync import quoted_id
 from .state import State, assignments
-from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, logged, moved, text_of
+from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, code_of, logged, moved, text_of
 from .types import Instant, Pod, ip4_text
 from .work import Adoption, Candidate, Init
 
@@ -107,7 +107,8 @@ def evaluate(state: State, work: Init, now: Instant) -> list[ev.Event]:
             if not work.adoption.queue:
                 return [moved(Init("links"))]
             rest = adopt.next_candidate(state, work.adoption)
-            return [*adopt.admit(state, work.adoption), moved(Init("adopt", adoption=rest))]
+            admitted = [*_confirmed(state, work.adoption), *adopt.admit(state, work.adoption)]
+            return [*admitted, moved(Init("adopt", adoption=rest))]
         case "prune":
             return _clean(state, now)
         case "clean":
@@ -118,6 +119,16 @@ def evaluate(state: State, work: Init, now: Instant) -> list[ev.Event]:
             return [moved(Init("prescale"))]
         case _:
             raise AssertionError(f"step {work.step} is not a decision")
+
+
+def _confirmed(state: State, adoption: Adoption) -> list[ev.Event]:
+    """REC-10: EC2 says that these blocks are here, so the entry of an earlier release does not hold them any more.
+
+    A reconcile would drop them with the pods they got meanwhile (REC-13). Upstream's entries end with the process.
+    """
+    if state.settings.quirks.restart_trusts_metadata:
+        return []
+    return [ev.HoldEnded(cidr) for cidr in adopt.blocks_of(adoption.queue[0]) if cidr in state.held]
 
 
 def observe(state: State, work: Init, seen: View | Failed, now: Instant) -> list[ev.Event]:
@@ -152,7 +163,8 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
         rest = msgspec.structs.replace(work, calls=work.calls[1:])
         done: list[ev.Event] = []
         head = work.calls[0]
-        if work.step == "drop" and isinstance(head, DeleteNetworkInterface):
+        gone = isinstance(outcome, Succeeded) or code_of(outcome) == ENI_NOT_FOUND
+        if gone and isinstance(head, DeleteNetworkInterface):
             done = [ev.EniDiscarded(head.eni)]
         return [*failed, *done, moved(rest)]
     if work.step == "host":
@@ -220,7 +232,8 @@ def _candidates(state: State, work: Init, seen: EnisView) -> tuple[Candidate, ..
     found = []
     for eni in seen.enis:
         shown = shown_by_id.get(eni.eni)
-        if shown is None and (eni.instance != state.node.instance or not eni.attachment):
+        attached = eni.instance == state.node.instance and bool(eni.attachment)
+        if not attached and (shown is None or not trusts_metadata):
             continue
         if trusts_metadata and shown is not None:
             addresses, prefixes = shown.addresses[1:], shown.prefixes

@@ -164,9 +164,10 @@ def _go_on(state: State, work: Resync) -> list[ev.Event]:
 
 
 def _described(work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
-    """EC2-30: an id that EC2 does not know is left out, other errors are retried."""
+    """EC2-30: an id EC2 does not know is left out, as is an ENI that hangs on nothing; other errors are retried."""
     if isinstance(seen, EnisView):
-        return [_to(work, step="metadata_again", tags={found.eni: found.tags for found in seen.enis})]
+        tags = {found.eni: found.tags for found in seen.enis if found.attachment}
+        return [_to(work, step="metadata_again", tags=tags)]
     assert isinstance(seen, Failed)
     missing = quoted_id(seen.message) if seen.code == ENI_NOT_FOUND else ""
     if missing in _ids(work):

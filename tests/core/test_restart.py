@@ -8,9 +8,6 @@ import pytest
 from ipamd.core import events as ev
 from ipamd.core import init
 from ipamd.core.calls import (
-    AttachNetworkInterface,
-    CreateNetworkInterface,
-    DeleteNetworkInterface,
     Failed,
     LinksView,
     Outcome,
@@ -26,7 +23,6 @@ from ipamd.core.types import Pod
 from ipamd.core.work import Init
 from ipamd.ec2.vpc import apply
 
-from .test_grow import full
 from .world import NODE, Bench, Killed, Lab, bare, sandbox, without
 
 SINGLE = Settings(warm_ip_target=1)
@@ -84,6 +80,27 @@ def test_metadata_without_our_eni_costs_no_pod_its_address() -> None:
 
     assert asked_again(lab, answers) == answers
     assert lab.state.enis[eni].subnet_cidr == "10.0.0.0/24" and lab.leaks() == []
+
+
+def test_a_block_that_ec2_kept_is_not_dropped_with_its_pods_by_an_old_entry() -> None:
+    """REC-13, REC-10: released, not unassigned, found again at the start: its entry ends, its pods stay."""
+    lab, _ = node(msgspec.structs.replace(SINGLE, ip_cooldown_period=0, max_eni=1), 2)
+    lab.kill_at = lambda record: any(
+        isinstance(e, ev.CallStarted) and isinstance(e.call, UnassignPrivateIpAddresses) for e in record.events
+    )
+    lab.delete("pod-1")
+    with pytest.raises(Killed):
+        lab.run(60)
+    lab.kill_at = None
+    held = list(lab.state.held)
+    lab.run(25).restart()
+    answers = {f"new-{i}": lab.pod(f"new-{i}").address for i in range(2)}
+    mark = lab.mark()
+    lab.run(200)
+
+    assert len(held) == 1 and held[0].removesuffix("/32") in answers.values()
+    assert not [e for e in lab.events(ev.CidrRemoved, mark) if e.pods]
+    assert asked_again(lab, answers) == answers and lab.leaks() == []
 
 
 def test_an_eni_detached_meanwhile_leaves_with_its_pods() -> None:
@@ -240,56 +257,6 @@ def test_new_settings_hold_from_the_start_on() -> None:
     lab.restart(settings=msgspec.structs.replace(SINGLE, max_eni=1, ip_cooldown_period=2))
 
     assert lab.pod("next").address
-
-
-# ---- orphans ------------------------------------------------------------------------------------------------
-
-
-def test_a_start_without_loose_ends_looks_for_none() -> None:
-    """INIT-20: no unattached ENI is sought where every create was answered and every ENI attached."""
-    lab, _ = node()
-    lab.restart()
-
-    assert lab.engine.requests["DescribeNetworkInterfaces"] == 1
-
-
-def test_only_orphans_of_ours_are_deleted() -> None:
-    """EC2-8, DM-64: an unattached ENI of another node, or of ours that we do not know, is left to its owner."""
-    lab = full()
-    lab.pod("new")
-    lab.kill_at = lambda record: any(
-        isinstance(e, ev.CallStarted) and isinstance(e.call, AttachNetworkInterface) for e in record.events
-    )
-    with pytest.raises(Killed):
-        lab.run(10)
-    lab.kill_at = None
-    tags = {"node.k8s.amazonaws.com/instance_id": lab.node.instance}
-    apply(lab.vpc, CreateNetworkInterface(lab.node.subnet, (), "stranger", "", -1, -1, tags), lab.now)
-    mark = lab.mark()
-    lab.restart()
-
-    deleted = lab.calls(DeleteNetworkInterface, mark)
-    assert len(deleted) == 1 and deleted[0].eni not in lab.vpc.enis
-    assert [row.description for row in lab.vpc.enis.values() if not row.attachment] == ["stranger"]
-
-
-@pytest.mark.parametrize("action", ["FindNetworkInterfaces", "DeleteNetworkInterface"])
-def test_orphans_that_cannot_be_cleaned_up_do_not_end_the_start(action: str) -> None:
-    """INIT-20: logged; the node comes up."""
-    lab = full()
-    lab.pod("new")
-    lab.kill_at = lambda record: any(
-        isinstance(e, ev.CallStarted) and isinstance(e.call, AttachNetworkInterface) for e in record.events
-    )
-    with pytest.raises(Killed):
-        lab.run(10)
-    lab.kill_at = None
-    lab.vpc.faults.fail_next(action, "UnauthorizedOperation")
-    mark = lab.mark()
-    lab.restart()
-
-    assert lab.state.phase == "ready" and lab.counted(mark) == []
-    assert len([e for e in lab.events(ev.ErrorCounted, mark) if not e.counter]) == 1
 
 
 # ---- stale rows ---------------------------------------------------------------------------------------------
