@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 T ?=
 
-.PHONY: help venv test lint bench demo proto constraints clean
+.PHONY: help venv test lint bench demo proto limits constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, import contracts, repository rules"
 	@echo "make bench   the benchmarks, as ratios within one run"
 	@echo "make proto   ipamd/rpc again from proto/"
+	@echo "make limits  the vCPUs of the instance types again, from moto's table"
 	@echo "make venv    only $(VENV);  make clean removes it, the caches and .demo"
 
 venv: $(STAMP)
@@ -47,6 +48,9 @@ demo: $(STAMP)
 
 proto: $(STAMP)
 	$(BIN)/python proto/generate.py ipamd/rpc
+
+limits: $(STAMP)
+	$(BIN)/python -m ipamd.ec2.vcpu_source ipamd/ec2/instance_vcpus.json
 
 # The newest versions that pyproject.toml allows, written down; review the difference before committing.
 constraints:

@@ -16,6 +16,7 @@ COMMANDS = {
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
+    "max-pods": ("max_pods", "kubelet's --max-pods as the EKS AMI recommends it for an instance type"),
 }
 """Command -> its module in this package and one line of help."""
 
