@@ -38,7 +38,7 @@ def test_an_unknown_instance_type(tmp_path: Path) -> None:
     """Named, with types that are alike."""
     outcome = failed_start(tmp_path / "s", "--instance-type", "m5.lagre")
 
-    expect_one_line(outcome, "instance type 'm5.lagre'", "did you mean m5.large")
+    expect_one_line(outcome, "instance type 'm5.lagre'", "did you mean m5.large", code=2)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_cloud_of_another_instance_type(tmp_path: Path) -> None:
 
 def test_a_subnet_ec2_would_refuse(tmp_path: Path) -> None:
     """EC2's subnets are /16 to /28."""
-    expect_one_line(failed_start(tmp_path / "s", "--subnet", "10.0.0.0/30"), "10.0.0.0/30")
+    expect_one_line(failed_start(tmp_path / "s", "--subnet", "10.0.0.0/30"), "10.0.0.0/30", code=2)
 
 
 # ---- doors -----------------------------------------------------------------------------------------------------
@@ -147,7 +147,9 @@ def test_a_port_in_use(tmp_path: Path, option: str) -> None:
 @pytest.mark.parametrize("option", ["--introspection", "--metrics", "--tcp"])
 def test_an_address_that_is_none(tmp_path: Path, option: str) -> None:
     """What is wanted is said."""
-    expect_one_line(failed_start(tmp_path / "s", option, "nowhere"), "nowhere", f"want HOST:PORT for {option}")
+    outcome = failed_start(tmp_path / "s", option, "nowhere")
+
+    expect_one_line(outcome, "nowhere", f"want HOST:PORT for {option}", code=2)
 
 
 # ---- the state directory ---------------------------------------------------------------------------------------

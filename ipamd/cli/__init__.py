@@ -52,11 +52,21 @@ def _dispatch(words: list[str]) -> int:
         case name if name in COMMANDS:
             from importlib import import_module
 
+            if name == "run":
+                _end_quietly_on_sigterm()
             code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").main(words[1:])
             return code
         case other:
             print(f"ipamd: {other[:64]!a}: no such command; want one of {', '.join(COMMANDS)}", file=sys.stderr)
             return 2
+
+
+def _end_quietly_on_sigterm() -> None:
+    """Until the daemon's own handler stands: nothing was answered yet, so there is nothing to put in order."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _usage() -> str:

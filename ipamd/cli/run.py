@@ -38,7 +38,7 @@ from ipamd.runtime.hostnet import HostRecorder
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
 from ipamd.server.introspection import Introspection
-from ipamd.server.listen import ListenError, open_http
+from ipamd.server.listen import ListenError, open_http, parse_address
 from ipamd.server.metrics import Metrics
 
 from .doors import GrpcDoor, WebDoor
@@ -64,14 +64,19 @@ class StartError(Exception):
     """The daemon cannot start as it was asked to."""
 
 
+class WrongOption(StartError):
+    """The command line alone shows that it cannot."""
+
+
 def main(argv: list[str]) -> int:
     """Run the daemon until it is told to end; its exit code."""
     args = parser().parse_args(argv)
     try:
+        _check_addresses(args)
         asyncio.run(_serve(args))
     except (StartError, ConfigError, CloudError, JournalError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, WrongSet) else 1
+        return 2 if isinstance(error, WrongSet | WrongOption) else 1
     return 0
 
 
@@ -120,6 +125,17 @@ def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > 1_000_000:
         raise argparse.ArgumentTypeError(f"{text[:40]!a}: want a whole number from 0 to 1000000")
     return int(text)
+
+
+def _check_addresses(args: argparse.Namespace) -> None:
+    """Where doors shall open, before anything is opened. Raises WrongOption."""
+    for option in ("tcp", "introspection", "metrics"):
+        text = getattr(args, option)
+        try:
+            if text and not text.startswith("unix:"):
+                parse_address(text, f"--{option}")
+        except ListenError as error:
+            raise WrongOption(str(error)) from None
 
 
 def _keep(text: str) -> Keep:
@@ -179,9 +195,9 @@ def _cloud(args: argparse.Namespace, state_dir: Path, clock: SystemClock) -> Emb
             limits_of(args.instance_type)
         return EmbeddedCloud.open(state_dir, options, clock=clock.now, sleep=clock.sleep)
     except UnknownInstanceType as error:
-        raise StartError(f"--instance-type: {error}") from None
+        raise WrongOption(f"--instance-type: {error}") from None
     except ValueError as error:
-        raise StartError(str(error)) from None
+        raise WrongOption(str(error)) from None
 
 
 def _checked(args: argparse.Namespace, config: Config, node: Node) -> tuple[Node, Settings]:

@@ -56,7 +56,8 @@ def refusal(state: State, now: Instant) -> Refused:
         return Refused(reason, f"{fact} ({state.trouble.code})", remedy)
     cooling = sum(len(store.cooling) for store in state.stores.values())
     if cooling:
-        fact = f"{cooling} addresses still cool ({state.settings.ip_cooldown_period} s after their release)"
+        still = "1 address still cools" if cooling == 1 else f"{cooling} addresses still cool"
+        fact = f"{still} ({state.settings.ip_cooldown_period} s after their release)"
         return Refused("cooldown", fact, "retry, lower IP_COOLDOWN_PERIOD, or raise the warm targets")
     return _by_growth(state, now)
 
