@@ -1,9 +1,9 @@
 """What anyone may ask of the VPC model: EC2's networking actions, with all the parameters it answers to.
 
 The calls of `ipamd.core.calls` are the few that ipamd makes; these are the whole, for whoever speaks EC2's API.
-Names are EC2's own. Left out is the default: "" or an empty tuple for what was not sent, 0 for a count that was
-not sent. `vpc.serve(vpc, request, now)` answers them. `named`, where a request has it, is the id the new thing shall get, for a door whose ids come from
-elsewhere; by default ids come from the seed. What comes back is in `answers`.
+`vpc.serve(vpc, request, now)` answers them, with what is in `answers`. Names are EC2's own. Left out is the default:
+"" or an empty tuple for what was not sent, 0 for a count that was not sent. `named`, where a request has it, is the
+id that the new thing shall get, for a door whose ids come from elsewhere; by default ids come from the seed.
 
 A request does not say who asks: account and region are the model's. `dry_run` on any of them asks whether it
 would be permitted: the answer is then always a refusal, `DryRunOperation` or `UnauthorizedOperation`.
@@ -166,7 +166,7 @@ class CreateNetworkInterface(Wanted, frozen=True, tag=True, tag_field="type"):
 
 
 class DeleteNetworkInterface(_Request, frozen=True, tag=True):
-    """-> `Done`. Refused while attached, or associated with a trunk."""
+    """-> `Done`. Refused while attached; a branch leaves its trunk by it."""
 
     eni: EniId
 

@@ -1,14 +1,17 @@
 """The addresses of one subnet: which are free, and where the free aligned /28 blocks lie.
 
-A group is an aligned run of 16 addresses, one bit each, set while the address is free. Two summaries say
-which groups have any free address and which are wholly free, so finding a single address or a block costs the
-same in a /28 as in a /16:
+A group is an aligned run of 16 addresses, one bit each, set while the address is free. Summaries say which groups
+have an address that may be given unasked and which are wholly free, so finding a single address or a block costs
+the same in a /28 as in a /16:
 
     groups     [0b1111111111111111, 0b0000000000000000, 0b1011111111111111, ...]
     any free       1                    0                   1
     wholly free    1                    0                   0
 
-Addresses are ints (unsigned 32 bits). Finding (`singles`, `blocks`) changes nothing; `take` and `give` do.
+A CIDR reservation shuts its addresses: none of them is given unasked. The wholly free groups of a `prefix`
+reservation are a summary of their own, which a request for blocks uses up first.
+
+Addresses are ints (unsigned 32 bits). Finding (`singles`, `blocks`) changes nothing; the other verbs do.
 """
 
 from __future__ import annotations
@@ -34,17 +37,23 @@ def lowest(positions: int) -> int:
 
 
 class GroupSet:
-    """A set of group numbers below 4096 that finds the next member from any position in constant time.
+    """A set of group numbers that finds the next member from any position in constant time.
 
-    64 words of 64 bits, and one root word that says which words have a bit.
+    Words of 64 bits, and one root word that says which words have a bit.
     """
 
     __slots__ = ("count", "root", "words")
 
-    def __init__(self, groups: int) -> None:
-        self.words = [0] * ((groups + 63) >> 6)
+    def __init__(self, groups: int, *, full: bool = False) -> None:
+        """None of the numbers below `groups`, or (`full`) all of them."""
+        words = (groups + 63) >> 6
+        self.words = [0] * words
         self.root = 0
         self.count = 0
+        if full:
+            self.words = [(1 << min(64, groups - (word << 6))) - 1 for word in range(words)]
+            self.root = (1 << words) - 1
+            self.count = groups
 
     def add(self, group: int) -> None:
         word, bit = group >> 6, 1 << (group & 63)
@@ -90,25 +99,34 @@ class GroupSet:
 class Space:
     """The address space of one subnet, /16 to /28, without EC2's five reserved addresses."""
 
-    __slots__ = ("any_free", "base", "free", "groups", "size", "whole")
+    __slots__ = ("any_free", "base", "free", "groups", "kept", "open", "promised", "shut", "size", "whole")
 
     def __init__(self, cidr: str) -> None:
         """`cidr` is a network address with its length; raises ValueError naming what is wrong."""
         network = subnet_network(cidr)
         self.base = int(network.network_address)
         self.size = network.num_addresses
-        self.groups = [FULL] * (self.size >> 4)
-        self.any_free = GroupSet(len(self.groups))
-        self.whole = GroupSet(len(self.groups))
-        for group in range(len(self.groups)):
-            self.any_free.add(group)
-            self.whole.add(group)
+        count = self.size >> 4
+        self.groups = [FULL] * count
+        self.any_free = GroupSet(count, full=True)
+        """Groups with an address that may be given unasked."""
+        self.whole = GroupSet(count, full=True)
+        """Wholly free groups outside every reservation."""
+        self.promised: dict[int, None] = {}
+        """Groups of `prefix` reservations."""
+        self.kept = GroupSet(count)
+        """Those of them that are wholly free."""
+        self.shut: dict[int, int] = {}
+        """By group: the addresses that a reservation covers, as bits."""
         self.free = self.size
+        """Addresses that no ENI has, reservations included: AvailableIpAddressCount."""
+        self.open = self.size
+        """Those of them that may be given unasked."""
         for offset in (*range(RESERVED_AT_START), self.size - 1):
             self.take(self.base + offset)
 
     def holds(self, address: int) -> bool:
-        """Whether the address lies in the subnet, reserved ones included."""
+        """Whether the address lies in the subnet, EC2's reserved ones included."""
         return self.base <= address < self.base + self.size
 
     def is_free(self, address: int) -> bool:
@@ -119,98 +137,168 @@ class Space:
         offset = address - self.base
         return 0 <= offset < self.size and not offset & 15 and self.groups[offset >> 4] == FULL
 
+    def is_promised(self, address: int) -> bool:
+        """Whether a `prefix` reservation covers the address."""
+        return (address - self.base) >> 4 in self.promised
+
     @property
     def free_blocks(self) -> int:
-        """Wholly free aligned /28 blocks."""
-        return self.whole.count
+        """Wholly free aligned /28 blocks that a request may be given: of `prefix` reservations, or of none."""
+        return self.whole.count + self.kept.count
+
+    @property
+    def free_for_blocks(self) -> int:
+        """Free addresses of the parts of the subnet that blocks may come from, whether blocks fit there or not."""
+        return self.open + sum(self.groups[group].bit_count() for group in self.promised)
 
     def singles(
-        self, wanted: int, place: Place = lowest, without: frozenset[int] = frozenset()
+        self,
+        wanted: int,
+        place: Place = lowest,
+        without: frozenset[int] = frozenset(),
+        taken: frozenset[int] = frozenset(),
     ) -> list[int]:
-        """`wanted` distinct free addresses outside the blocks `without`, in the order chosen.
+        """`wanted` distinct free addresses outside reservations, the blocks `without` and `taken`, in order.
 
         Fewer if there are no more. Each search begins where `place` says: at the bottom, or anywhere.
         """
-        if place is lowest:
-            return self._first_singles(wanted, without)
         chosen: dict[int, None] = {}
+        if place is lowest:
+            for address in self._free_from(0):
+                if len(chosen) >= wanted:
+                    break
+                if address & ~15 not in without and address not in taken:
+                    chosen[address] = None
+            return list(chosen)
         while len(chosen) < wanted:
-            near = self._free_from(place(self.size))
-            found = next((a for a in near if a not in chosen and a & ~15 not in without), -1)
-            if found < 0:
+            for address in self._free_from(place(self.size)):
+                if address not in chosen and address & ~15 not in without and address not in taken:
+                    chosen[address] = None
+                    break
+            else:
                 break
-            chosen[found] = None
         return list(chosen)
 
-    def _first_singles(self, wanted: int, without: frozenset[int]) -> list[int]:
-        chosen: list[int] = []
-        if wanted <= 0:
-            return chosen
-        for address in self._free_from(0):
-            if address & ~15 not in without:
-                chosen.append(address)
-                if len(chosen) == wanted:
-                    break
-        return chosen
+    def blocks(self, wanted: int, place: Place = lowest, without: frozenset[int] = frozenset()) -> list[int]:
+        """First addresses of `wanted` distinct free aligned /28 blocks but those `without`; fewer if no more.
 
-    def blocks(self, wanted: int, place: Place = lowest) -> list[int]:
-        """First addresses of `wanted` distinct free aligned /28 blocks; fewer if there are no more."""
-        chosen: dict[int, None] = {}
-        while len(chosen) < wanted:
-            found = next((g for g in self.whole.cycle(place(len(self.groups))) if g not in chosen), -1)
-            if found < 0:
-                break
-            chosen[found] = None
-        return [self.base + (group << 4) for group in chosen]
+        Those of `prefix` reservations come first.
+        """
+        chosen: list[int] = []
+        barred = {(first - self.base) >> 4 for first in without}
+        for blocks in (self.kept, self.whole):
+            while len(chosen) < wanted:
+                start = place(len(self.groups)) if blocks.count else 0
+                found = next((g for g in blocks.cycle(start) if g not in barred), -1)
+                if found < 0:
+                    break
+                barred.add(found)
+                chosen.append(self.base + (found << 4))
+        return chosen
 
     def take(self, address: int) -> None:
         """A free address is free no more."""
         assert self.is_free(address), f"address {address:#x} is not free"
         offset = address - self.base
-        group = offset >> 4
-        self.groups[group] ^= 1 << (offset & 15)
+        group, bit = offset >> 4, 1 << (offset & 15)
+        self.groups[group] ^= bit
+        self.free -= 1
         self.whole.discard(group)
+        if self.shut and group in self.shut:
+            self.open -= not self.shut[group] & bit
+            self._summarize(group)
+            return
+        self.open -= 1
         if not self.groups[group]:
             self.any_free.discard(group)
-        self.free -= 1
 
     def give(self, address: int) -> None:
         """A taken address is free again."""
         assert self.holds(address) and not self.is_free(address), f"address {address:#x} is not taken"
         offset = address - self.base
-        group = offset >> 4
-        self.groups[group] |= 1 << (offset & 15)
+        group, bit = offset >> 4, 1 << (offset & 15)
+        self.groups[group] |= bit
+        self.free += 1
+        if self.shut and group in self.shut:
+            self.open += not self.shut[group] & bit
+            self._summarize(group)
+            return
+        self.open += 1
         self.any_free.add(group)
         if self.groups[group] == FULL:
             self.whole.add(group)
-        self.free += 1
 
     def take_block(self, first: int) -> None:
         """A wholly free aligned block is taken."""
         assert self.is_free_block(first), f"block {first:#x} is not wholly free"
         group = (first - self.base) >> 4
         self.groups[group] = 0
-        self.whole.discard(group)
-        self.any_free.discard(group)
         self.free -= 16
+        self.open -= 16 - self.shut.get(group, 0).bit_count()
+        self._summarize(group)
 
     def give_block(self, first: int) -> None:
         """A block that `take_block` took is wholly free again."""
         group = (first - self.base) >> 4
         assert self.groups[group] == 0, f"block {first:#x} is not taken"
         self.groups[group] = FULL
-        self.whole.add(group)
-        self.any_free.add(group)
         self.free += 16
+        self.open += 16 - self.shut.get(group, 0).bit_count()
+        self._summarize(group)
+
+    def reserve(self, first: int, size: int, *, prefix: bool) -> None:
+        """A reservation covers `size` addresses from `first` on; one of `prefix` type covers whole groups."""
+        for group, mask in self._covered(first, size):
+            assert not self.shut.get(group, 0) & mask, "reservations overlap"
+            self.shut[group] = self.shut.get(group, 0) | mask
+            self.open -= (self.groups[group] & mask).bit_count()
+            if prefix:
+                self.promised[group] = None
+            self._summarize(group)
+
+    def unreserve(self, first: int, size: int) -> None:
+        """A reservation that `reserve` made is no more; addresses in use stay in use."""
+        for group, mask in self._covered(first, size):
+            rest = self.shut.pop(group) & ~mask
+            if rest:
+                self.shut[group] = rest
+            self.open += (self.groups[group] & mask).bit_count()
+            self.promised.pop(group, None)
+            self._summarize(group)
+
+    def _summarize(self, group: int) -> None:
+        """The summaries say of one group what its bits say."""
+        free, shut = self.groups[group], self.shut.get(group, 0)
+        for summary, member in (
+            (self.any_free, free & ~shut != 0),
+            (self.whole, free == FULL and not shut),
+            (self.kept, free == FULL and group in self.promised),
+        ):
+            if member:
+                summary.add(group)
+            else:
+                summary.discard(group)
+
+    def _covered(self, first: int, size: int) -> Iterator[tuple[int, int]]:
+        """The groups that a range touches, each with its part of the range as bits."""
+        offset, end = first - self.base, first - self.base + size
+        while offset < end:
+            group, bit = offset >> 4, offset & 15
+            count = min(16 - bit, end - offset)
+            yield group, ((1 << count) - 1) << bit
+            offset += count
 
     def _free_from(self, offset: int) -> Iterator[int]:
-        """Every free address once, from `offset` upwards and then from the bottom."""
+        """Every free address outside reservations once, from `offset` upwards and then from the bottom."""
         first, bit = offset >> 4, offset & 15
         for group in self.any_free.cycle(first):
-            mask = self.groups[group] >> bit << bit if group == first else self.groups[group]
+            mask = self.groups[group] & ~self.shut.get(group, 0)
+            if group == first:
+                mask = mask >> bit << bit
             yield from self._addresses(group, mask)
         if bit:
-            yield from self._addresses(first, self.groups[first] & ((1 << bit) - 1))
+            mask = self.groups[first] & ~self.shut.get(first, 0)
+            yield from self._addresses(first, mask & ((1 << bit) - 1))
 
     def _addresses(self, group: int, mask: int) -> Iterator[int]:
         first = self.base + (group << 4)
