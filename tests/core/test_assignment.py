@@ -345,7 +345,7 @@ def test_the_refusal_says_that_addresses_cool() -> None:
     refused = bench.refused("two")
 
     assert refused.reason == "cooldown"
-    assert "1 addresses" in refused.fact and "7 s" in refused.fact and "IP_COOLDOWN_PERIOD" in refused.remedy
+    assert "1 address still cools" in refused.fact and "7 s" in refused.fact and "IP_COOLDOWN_PERIOD" in refused.remedy
 
 
 def test_a_forced_release_leaves_nothing_to_cool() -> None:
