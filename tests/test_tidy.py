@@ -45,6 +45,7 @@ ROOMS_OF_LIBRARIES = {
     "lightkube": ("ipamd.k8s",),
     "moto": ("ipamd.ec2",),
     "prometheus_client": ("ipamd.server",),
+    "yaml": ("ipamd.sim",),
 }
 
 # Written in two parts so that this file does not find itself.

@@ -42,7 +42,7 @@ from ipamd.core.settings import Node, Settings
 from ipamd.core.state import State
 from ipamd.core.types import Instant
 from ipamd.ec2.latency import Latency
-from ipamd.ec2.port import operation
+from ipamd.ec2.port import Ec2Look, operation
 from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import apply, look
 
@@ -77,7 +77,9 @@ class Engine:
         now: Instant = EPOCH,
         host: Callable[[object], Outcome] | None = None,
         links: Callable[[], LinksView] | None = None,
+        sight: Callable[[View], View] | None = None,
     ) -> None:
+        """The instance is `node.instance` of the VPC. `sight`: what this process makes of what a look at EC2 saw."""
         self.vpc = vpc
         self.settings = settings
         self.node = node
@@ -91,6 +93,7 @@ class Engine:
         self._sink = sink
         self._host = host or (lambda _: Succeeded())
         self._links = links or (lambda: LinksView(known=False))
+        self.sight = sight or (lambda view: view)
         self._heap: list[tuple[Instant, int, Callable[[], None]]] = []
         self._order = 0
         self._tenure = 0
@@ -197,7 +200,11 @@ class Engine:
             outcome = self._host(call)
             self._later(0, lambda: self._apply(Settle(started.call_id, outcome)))
             return
-        self._ask(call, lambda: apply(self.vpc, call, self.now), lambda got: self._apply(Settle(started.call_id, got)))
+        self._ask(
+            call,
+            lambda: apply(self.vpc, call, self.now, self.node.instance),
+            lambda got: self._apply(Settle(started.call_id, got)),
+        )
 
     def _ask(self, call: Ec2Call, effect: Callable[[], Outcome], answer: Callable[[Outcome], object]) -> None:
         """Half of the latency before the effect, half after."""
@@ -222,7 +229,11 @@ class Engine:
         if operation(asked) != "ReadMetadata":
             self.requests[operation(asked)] += 1
         latency = self._latency.ns(asked, self._asked)
-        self._later(latency, lambda: self._seen(lane, wanted, look(self.vpc, asked, self.now)), self._tenure)
+        self._later(latency, lambda: self._seen(lane, wanted, self._look_at(asked)), self._tenure)
+
+    def _look_at(self, wanted: Ec2Look) -> View | Failed | Lost:
+        seen = look(self.vpc, wanted, self.now, self.node.instance)
+        return seen if isinstance(seen, Failed | Lost) else self.sight(seen)
 
     def _seen(self, lane: str, wanted: Look, seen: View | Failed | Lost) -> None:
         self._looking.pop(lane, None)
