@@ -23,9 +23,8 @@ from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, W
 from ipamd.core.commands import Start
 from ipamd.core.settings import Node, Settings
 from ipamd.ec2.cloudlog import CloudError
-from ipamd.ec2.embedded import DEFAULT_INSTANCE_TYPE, CloudOptions, EmbeddedCloud
+from ipamd.ec2.embedded import DEFAULT_INSTANCE_TYPE
 from ipamd.ec2.latency import PROFILES
-from ipamd.ec2.limits import UnknownInstanceType, limits_of, prefix_delegation_supported
 from ipamd.ec2.vpc import DEFAULT_SUBNET
 from ipamd.journal.errors import JournalError
 from ipamd.journal.journal import Journal
@@ -41,6 +40,7 @@ from ipamd.server.introspection import Introspection
 from ipamd.server.listen import ListenError, open_http, parse_address
 from ipamd.server.metrics import Metrics
 
+from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud
 from .doors import GrpcDoor, WebDoor
 
 PROG = "ipamd run"
@@ -60,19 +60,12 @@ example: ipamd run --state-dir .state --socket .state/ipamd.sock --set ENABLE_PR
 """
 
 
-class StartError(Exception):
-    """The daemon cannot start as it was asked to."""
-
-
-class WrongOption(StartError):
-    """The command line alone shows that it cannot."""
-
-
 def main(argv: list[str]) -> int:
     """Run the daemon until it is told to end; its exit code."""
     args = parser().parse_args(argv)
     try:
         _check_addresses(args)
+        check_options(args)
         asyncio.run(_serve(args))
     except (StartError, ConfigError, CloudError, JournalError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -93,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tcp", metavar="HOST:PORT", help="gRPC on TCP too, for example 127.0.0.1:50051")
     made.add_argument("--introspection", metavar="HOST:PORT", help="default INTROSPECTION_BIND_ADDRESS")
     made.add_argument("--metrics", default=DEFAULT_METRICS, metavar="HOST:PORT", help="default %(default)s")
-    made.add_argument("--ec2", choices=("embedded",), default="embedded", help="the cloud (default %(default)s)")
+    made.add_argument("--ec2", choices=DOORS, default="embedded", help="the cloud (default %(default)s)")
+    made.add_argument("--endpoint", metavar="URL", help="of EC2 (moto: one that runs; default: one is started)")
+    made.add_argument("--imds", metavar="URL", help="of instance metadata (default: as the cloud has it)")
     made.add_argument("--instance-type", metavar="T", help=f"of a new cloud (default {DEFAULT_INSTANCE_TYPE})")
     made.add_argument("--subnet", metavar="CIDR", help=f"of a new cloud (default {DEFAULT_SUBNET})")
     made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
@@ -170,13 +165,18 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
     try:
         state = recovered(journal, warn)
         clock.not_before(state.at)
-        cloud = _cloud(args, state_dir, clock)
-        node, settings = _checked(args, config, await cloud.node())
+        cloud, node, prefixes = await open_cloud(args, config, state_dir, clock)
+    except BaseException:
+        journal.close()
+        raise
+    try:
+        node, settings = _checked(args, config, node, prefixes)
         journal, state, aside = journal_of(node.instance, journal, state, warn)
         if aside is not None:
             warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
     except BaseException:
         journal.close()
+        await cloud.close()
         raise
     start = Start(settings, node, int.from_bytes(os.urandom(6)))
     limits = Limits(float(config.options.http_timeout), args.snapshot_every or SNAPSHOT_EVERY, args.journal_keep)
@@ -187,22 +187,9 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
     await _open(args, config, daemon, state_dir / "journal")
 
 
-def _cloud(args: argparse.Namespace, state_dir: Path, clock: SystemClock) -> EmbeddedCloud:
-    """The embedded cloud of the state directory."""
-    options = CloudOptions(instance_type=args.instance_type, subnet=args.subnet, latency=args.latency)
-    try:
-        if args.instance_type is not None:
-            limits_of(args.instance_type)
-        return EmbeddedCloud.open(state_dir, options, clock=clock.now, sleep=clock.sleep)
-    except UnknownInstanceType as error:
-        raise WrongOption(f"--instance-type: {error}") from None
-    except ValueError as error:
-        raise WrongOption(str(error)) from None
-
-
-def _checked(args: argparse.Namespace, config: Config, node: Node) -> tuple[Node, Settings]:
+def _checked(args: argparse.Namespace, config: Config, node: Node, prefixes: bool) -> tuple[Node, Settings]:
     """The node as it shall be seen, and settings that it can run with. Raises ConfigError."""
-    checked = config.check(prefix_delegation_supported=prefix_delegation_supported(node.instance_type))
+    checked = config.check(prefix_delegation_supported=prefixes)
     for warning in checked.warnings:
         _log.warning(warning.text)
     return (node if args.max_pods is None else replace(node, max_pods=args.max_pods)), checked.settings

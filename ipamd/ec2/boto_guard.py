@@ -13,6 +13,9 @@ What is not known is described first; what is described on the way anyway is rem
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from ipamd.core.adopt import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
@@ -32,18 +35,21 @@ from ipamd.core.types import CallId, EniId
 
 from .port import Ec2, Ec2Error, Ec2Look, Feature, operation
 
-DESCRIPTION: str = "aws-K8S-"
+DESCRIPTION: Final = "aws-K8S-"
 """How the description of every ENI begins that a node made (EC2-1, EC2-42)."""
 
 
 class Guarded:
     """A door that refuses, without asking, to change what is not this node's; satisfies `Ec2`."""
 
-    def __init__(self, cloud: Ec2, node: Node, *, manage_untagged: bool = True) -> None:
-        """`manage_untagged` is MANAGE_UNTAGGED_ENI (ENV-19)."""
+    def __init__(
+        self, cloud: Ec2, node: Node, *, manage_untagged: bool = True, at_end: Callable[[], None] | None = None
+    ) -> None:
+        """`manage_untagged` is MANAGE_UNTAGGED_ENI (ENV-19); `at_end` is called once the door behind is closed."""
         self._cloud = cloud
         self._node = node
         self._manage_untagged = manage_untagged
+        self._at_end = at_end
         self._ours: set[EniId] = {node.primary_eni}
         self._foreign: dict[EniId, str] = {}
         """ENIs that are not ours, and why; asked again each time, for tags change."""
@@ -81,8 +87,12 @@ class Guarded:
         return await self._cloud.node()
 
     async def close(self) -> None:
-        """As the door behind."""
-        await self._cloud.close()
+        """As the door behind, and then whatever belongs to it."""
+        try:
+            await self._cloud.close()
+        finally:
+            if self._at_end is not None:
+                self._at_end()
 
     async def _objection(self, call: Ec2Call) -> str:
         """Why the call must not be made; "" if it may. An ENI that does not exist needs no guard: EC2 refuses it."""
