@@ -81,7 +81,6 @@ UNTESTED: Final = {
     "DM-60": "the journal takes the place of the checkpoint file",
     "DOC-40": "why three rows of upstream's tables cannot be; those rows are tested by what the code does",
     "INIT-36": "the file of max pods by type is our table of limits (LIM-10)",
-    "LIM-13": "LIM-10 in the words of upstream's README",
     "HTTP-10": "upstream's handling of a document that cannot be encoded, and of one that is obsolete",
     "RPC-7": "the probes of upstream's manifest",
     "RPC-47": "what gRPC does with a reply when there is an error",

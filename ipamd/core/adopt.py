@@ -10,9 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from . import events as ev
-from .calls import CreateTags, DescribeSubnets, Failed, Lost, Outcome, SetUpEni, SubnetsView, View
+from .calls import UNAUTHORIZED, CreateTags, DescribeSubnets, Failed, Lost, Outcome, SetUpEni, SubnetsView, View
 from .state import State
-from .steps import TAG_BACKOFF, Want
+from .steps import TAG_BACKOFF, Want, logged
 from .subnets import excluded
 from .types import PREFIX_LENGTH, SECOND, CidrText, EniId, Instant, single
 from .work import Adoption, Candidate
@@ -127,13 +127,25 @@ def settled(state: State, adoption: Adoption, outcome: Outcome, now: Instant, re
 
 
 def checked(state: State, adoption: Adoption, seen: View | Failed) -> Adoption | Stuck:
-    """The subnets are known; one DescribeSubnets serves the whole queue."""
+    """The subnets are known; one DescribeSubnets serves the whole queue. Without permission nobody is excluded."""
+    if isinstance(seen, Failed) and unpermitted(state, seen):
+        return _skip(state, msgspec.structs.replace(adoption, step="host", attempt=0, due=0))
     if isinstance(seen, Failed):
         failure = Failed(seen.code, f"checking to excluded configured subnet: {seen.message}")
         return Stuck("check", failure, adoption.attempt + 1)
     assert isinstance(seen, SubnetsView)
     known = msgspec.structs.replace(adoption, excluded=excluded(state, seen.subnets), step="host", attempt=0, due=0)
     return _skip(state, known)
+
+
+def unpermitted(state: State, seen: View | Failed) -> list[ev.Event]:
+    """A node without the permission to describe subnets works with the primary one (POOL-44); it is only logged.
+
+    Upstream leaves such an ENI without host set-up (INIT-39).
+    """
+    if state.settings.quirks.exclusion_failure_skips_host:
+        return []
+    return [logged("DescribeSubnets", seen)] if isinstance(seen, Failed) and seen.code == UNAUTHORIZED else []
 
 
 def next_candidate(state: State, adoption: Adoption) -> Adoption:

@@ -162,7 +162,8 @@ def observe(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
             return _waited(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            return _adopting(state, work, adopt.checked(state, work.adoption, seen))
+            result = adopt.checked(state, work.adoption, seen)
+            return [*adopt.unpermitted(state, seen), *_adopting(state, work, result)]
         case _:
             raise AssertionError(f"step {work.step} looks at nothing")
 

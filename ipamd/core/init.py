@@ -142,7 +142,8 @@ def observe(state: State, work: Init, seen: View | Failed, now: Instant) -> list
             return _described(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            return _adopting(state, work, adopt.checked(state, work.adoption, seen), now)
+            result = adopt.checked(state, work.adoption, seen)
+            return [*adopt.unpermitted(state, seen), *_adopting(state, work, result, now)]
         case "links":
             return _links(state, seen)
         case _:

@@ -27,7 +27,7 @@ from .calls import (
 )
 from .observe import Kind, expired_holds, reconcile, similar, source
 from .state import State
-from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, counted, moved
+from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, counted, logged, moved
 from .types import SECOND, EniId, Instant
 from .work import Adoption, Candidate, Resync
 
@@ -70,7 +70,8 @@ def observe(state: State, work: Resync, seen: View | Failed, now: Instant) -> li
             return _verified(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            return _adopting(state, work, adopt.checked(state, work.adoption, seen))
+            result = adopt.checked(state, work.adoption, seen)
+            return [*adopt.unpermitted(state, seen), *_adopting(state, work, result)]
 
 
 def settle(state: State, work: Resync, outcome: Outcome, now: Instant) -> list[ev.Event]:
@@ -99,15 +100,11 @@ def _finished() -> list[ev.Event]:
     return [ev.Resynced(), ev.WorkMoved(None, next="update")]
 
 
-def _aborted(fn: str, seen: View | Failed) -> list[ev.Event]:
-    """REC-2, REC-4: no change, and the clock of REC-1 is not stamped."""
-    failure = seen if isinstance(seen, Failed) else Failed("", "instance metadata listed no ENI at all")
-    return [counted(fn, failure), ev.WorkMoved(None, next="update")]
-
-
 def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
+    """REC-2: a failed read ends the reconcile without a change and without a stamp on REC-1's clock."""
     if not isinstance(seen, MetadataView) or not (seen.enis or seen.as_stored):
-        return _aborted("reconcileFailedGetENIs", seen)
+        failure = seen if isinstance(seen, Failed) else Failed("", "instance metadata listed no ENI at all")
+        return [counted("reconcileFailedGetENIs", failure), ev.WorkMoved(None, next="update")]
     if seen.as_stored:
         return _finished()
     strange = any(shown.eni not in state.enis and shown.eni not in state.unmanaged for shown in seen.enis)
@@ -174,7 +171,7 @@ def _described(work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event
         return [_to(work, missing=(*work.missing, missing))]
     if work.attempt + 1 < DESCRIBE_TRIES:
         return [_to(work, attempt=work.attempt + 1, due=now + work.attempt * DESCRIBE_STEP)]
-    return _aborted("reconcileFailedGetENIs", seen)
+    return [logged("DescribeNetworkInterfaces", seen), ev.WorkMoved(None, next="update")]
 
 
 def quoted_id(message: str) -> str:

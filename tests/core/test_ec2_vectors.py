@@ -79,7 +79,7 @@ def test_an_eni_that_the_host_cannot_set_up_does_not_come_into_the_store() -> No
 
 def test_an_unreadable_subnet_is_an_error_with_upstreams_words() -> None:
     """TV-52: the check's failure is told by its known text; a subnet that EC2 does not list is no error."""
-    failure = Failed("UnauthorizedOperation", "denied")
+    failure = Failed("InternalError", "denied")
     adoption = adopt.start(State(), (candidate("subnet-1"),))
 
     stuck = adopt.checked(State(), adoption, failure)

@@ -24,12 +24,11 @@ from ipamd.core.calls import (
     SetUpEni,
     SetUpHost,
     Succeeded,
-    UnassignPrivateIpAddresses,
 )
 from ipamd.core.commands import Observed
 from ipamd.core.settings import Quirks, Settings
 from ipamd.core.types import SECOND
-from ipamd.ec2.vpc import apply
+from ipamd.ec2.faults import ALWAYS
 from ipamd.sim.engine import Crashed
 
 from .world import Lab
@@ -270,7 +269,7 @@ def test_a_missing_link_is_not_waited_for() -> None:
 def test_the_exclusion_check_is_retried_like_the_set_up(failures: int, ready: float, adopted: bool) -> None:
     """INIT-34, INIT-38 (5), TV-52: DescribeSubnets fails: counted at last, with upstream's words, and left out."""
     lab = Lab(SINGLE)
-    lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", "no", times=failures)
+    lab.vpc.faults.fail_next("DescribeSubnets", "InternalError", "no", times=failures)
     lab.start().run(55)
 
     assert lab.times(lambda e: isinstance(e, ev.NodeReady)) == [ready]
@@ -278,6 +277,22 @@ def test_the_exclusion_check_is_retried_like_the_set_up(failures: int, ready: fl
     texts = [event.message for event in lab.events(ev.ErrorCounted) if event.fn == "waitENIAttachedMaxRetryExceeded"]
     assert bool(texts) is not adopted
     assert all("checking to excluded configured subnet" in text for text in texts)
+
+
+def test_a_node_may_do_without_the_permission_to_describe_subnets() -> None:
+    """POOL-44, POOL-46, INIT-37: nobody is excluded, ENIs are set up in full, the pool grows in the primary subnet."""
+    lab = Lab(SINGLE)
+    found = lab.foreign(addresses=1)
+    lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", times=ALWAYS)
+    lab.start()
+    at_once = (lab.state.phase, list(lab.state.enis))
+    lab.run(10)
+    lab.pods(5, 10)
+
+    assert at_once == ("ready", [lab.primary, found])
+    assert [call.eni for call in lab.calls(SetUpEni)] == [eni for eni in lab.state.enis if eni != lab.primary]
+    assert {eni.subnet for eni in lab.state.enis.values()} == {lab.node.subnet}
+    assert lab.counted() == [] and lab.leaks() == []
 
 
 def test_the_pause_between_checks_counts_from_the_answer() -> None:
@@ -323,49 +338,7 @@ def test_the_pool_grows_in_another_subnet_where_the_primary_one_is_excluded() ->
     ]  # fmt: skip
 
 
-# ---- leftovers ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("prefix_delegation", [True, False])
-@pytest.mark.parametrize("provisioning_disabled", [True, False])
-def test_unused_blocks_of_the_other_mode_go_back(prefix_delegation: bool, provisioning_disabled: bool) -> None:
-    """INIT-28: prefixes without prefix delegation, addresses with it, of every ENI; whatever provisioning is."""
-    settings = PREFIXES if prefix_delegation else SINGLE
-    lab = Lab(msgspec.structs.replace(settings, provisioning_disabled=provisioning_disabled))
-    apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, secondary_ips=2), lab.now)
-    eni = lab.foreign(addresses=1)
-    apply(lab.vpc, AssignPrivateIpAddresses(eni, prefixes=2), lab.now)
-    lab.start()
-
-    unassigned = lab.calls(UnassignPrivateIpAddresses)
-    kinds = {cidr.endswith("/32") for e in lab.state.enis.values() for cidr in e.blocks}
-    assert [len(call.addresses) + len(call.prefixes) for call in unassigned] == ([2, 1] if prefix_delegation else [2])
-    assert prefix_delegation not in kinds and lab.leaks() == []
-    assert not lab.state.held
-
-
-@pytest.mark.parametrize("prefix_delegation", [True, False])
-def test_unused_blocks_of_an_excluded_eni_go_back(prefix_delegation: bool) -> None:
-    """INIT-27, POOL-48, TV-54: those of the mode's own kind too; no cooldown entry is made."""
-    lab = Lab(msgspec.structs.replace(PREFIXES if prefix_delegation else SINGLE))
-    apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, int(not prefix_delegation), int(prefix_delegation)), lab.now)
-    lab.tag_subnet(lab.node.subnet, EXCLUDED)
-    lab.start()
-
-    assert len(lab.calls(UnassignPrivateIpAddresses)) == 1
-    assert lab.shape()[0] == (0, 0) and not lab.state.held and lab.leaks() == []
-
-
-def test_an_unassign_that_fails_does_not_end_the_start() -> None:
-    """INIT-27, INIT-28, POOL-49: logged; the rest of the queue is worked off."""
-    lab = Lab(PREFIXES)
-    apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, secondary_ips=1), lab.now)
-    lab.foreign(addresses=1)
-    lab.vpc.faults.fail_next("UnassignPrivateIpAddresses", "InternalError")
-    lab.start()
-
-    assert len(lab.calls(UnassignPrivateIpAddresses)) == 2 and lab.state.phase == "ready"
-    assert lab.counted() == [] and [e.fn for e in lab.events(ev.ErrorCounted)] == ["init clean"]
+# ---- the last steps ----------------------------------------------------------------------------------------
 
 
 def test_rules_of_recovered_pods_are_refreshed() -> None:

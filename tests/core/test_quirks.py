@@ -284,7 +284,7 @@ def test_exclusion_failure_skips_host(upstream: bool) -> None:
     lab = Lab(quirk(upstream, "exclusion_failure_skips_host", warm_eni_target=1), instance_type="c5.xlarge").start()
     lab.run(100)
     eni = lab.foreign(addresses=2)
-    lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation")
+    lab.vpc.faults.fail_next("DescribeSubnets", "InternalError")
     lab.reconciled()
     first = (eni in lab.state.enis, len(lab.state.enis[eni].blocks) if eni in lab.state.enis else 0)
     lab.reconciled()
@@ -292,6 +292,19 @@ def test_exclusion_failure_skips_host(upstream: bool) -> None:
     assert first == (upstream, 0)
     assert len(lab.state.enis[eni].blocks) == 2
     assert bool(lab.calls(SetUpEni)) is not upstream
+
+
+@both
+def test_a_node_without_permission_to_describe_subnets(upstream: bool) -> None:
+    """POOL-44, INIT-39: its ENIs are checked in vain for 50 s each and never set up on the host, or just set up."""
+    lab = Lab(quirk(upstream, "exclusion_failure_skips_host", warm_eni_target=1))
+    lab.foreign(addresses=1)
+    lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", times=-1)
+    lab.start().run(240)
+
+    assert lab.times(lambda e: isinstance(e, ev.NodeReady)) == [100.0 if upstream else 0.0]
+    assert bool(lab.calls(SetUpEni)) is not upstream
+    assert lab.counted().count("waitENIAttachedMaxRetryExceeded") == (2 if upstream else 0)
 
 
 @both
