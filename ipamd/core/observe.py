@@ -64,12 +64,14 @@ def reconcile(
     """
     added: list[ev.Event] = []
     seen: dict[CidrText, None] = {}
+    protected = 0
     for cidr in found:
         if recently_freed(state, cidr, now):
             continue
         if cidr in state.held:
             if not verified and in_ec2 is None:
                 seen[cidr] = None
+                protected += 1
                 continue
             if not verified and in_ec2 is not None and cidr not in in_ec2:
                 continue
@@ -77,7 +79,7 @@ def reconcile(
         if cidr not in eni.blocks:
             added.append(ev.CidrAdded(eni.eni, cidr))
         seen[cidr] = None
-    counted: list[ev.Event] = [ev.ReconcileCounted("eniDataStorePoolReconcileAdd", len(seen))] if added else []
+    counted = found_again(len(seen) - protected)
     dropped: list[ev.Event] = []
     for cidr in stored(eni, kind):
         if cidr not in seen:
@@ -85,6 +87,11 @@ def reconcile(
     if dropped:
         dropped.append(ev.ReconcileCounted("eniIPPoolReconcileDel", len(dropped)))
     return [*added, *counted, *dropped]
+
+
+def found_again(blocks: int) -> list[ev.Event]:
+    """REC-10: the counter moves for each block that was found, new or not."""
+    return [ev.ReconcileCounted("eniDataStorePoolReconcileAdd", blocks)] if blocks else []
 
 
 def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:

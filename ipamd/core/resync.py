@@ -25,7 +25,7 @@ from .calls import (
     ReadMetadata,
     View,
 )
-from .observe import Kind, expired_holds, reconcile, similar, source
+from .observe import Kind, expired_holds, found_again, reconcile, similar, source
 from .state import State
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, counted, logged, moved
 from .types import SECOND, EniId, Instant
@@ -106,7 +106,7 @@ def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> 
         failure = seen if isinstance(seen, Failed) else Failed("", "instance metadata listed no ENI at all")
         return [counted("reconcileFailedGetENIs", failure), ev.WorkMoved(None, next="update")]
     if seen.as_stored:
-        return _finished()
+        return [*found_again(sum(len(eni.blocks) for eni in state.enis.values())), *_finished()]
     strange = any(shown.eni not in state.enis and shown.eni not in state.unmanaged for shown in seen.enis)
     if strange and work.step == "metadata":
         return [_to(work, step="describe", asked=tuple(shown.eni for shown in seen.enis))]

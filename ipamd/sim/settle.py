@@ -22,7 +22,7 @@ LIMIT: Final = 600 * SECOND
 
 def changes(events: tuple[ev.Event, ...]) -> bool:
     """Whether a record with these events changed more than clocks and continuations."""
-    return not all(isinstance(event, ev.Resynced | ev.WorkMoved) for event in events)
+    return not all(isinstance(event, ev.Resynced | ev.WorkMoved | ev.ReconcileCounted) for event in events)
 
 
 def settle(engine: Engine, quiet: int = QUIET, limit: int = LIMIT) -> bool:

@@ -126,6 +126,15 @@ def test_what_came_without_us_is_added(prefixes: bool) -> None:
     assert counts(lab, mark)["eniDataStorePoolReconcileAdd"] >= 2
 
 
+def test_a_quiet_reconcile_counts_every_block_it_finds() -> None:
+    """REC-10, HTTP-21: the counter moves for blocks that were there already."""
+    lab = quiet(Settings(minimum_ip_target=3))
+    mark = lab.reconciled()
+
+    assert counts(lab, mark) == {"eniDataStorePoolReconcileAdd": 3}
+    assert lab.shape() == [(3, 0)]
+
+
 @pytest.mark.parametrize("prefixes", [False, True])
 def test_what_went_without_us_is_dropped_with_its_pods(prefixes: bool) -> None:
     """REC-12, DM-13: EC2 confirms that it is gone; the pod loses its entry, the event says how many did."""

@@ -98,7 +98,7 @@ def test_the_reconcile_describes_a_new_eni_once_and_leaves_it_alone() -> None:
 
     assert first == ((eni,), 1)
     assert lab.engine.requests[DESCRIBE] - asked == 1 and eni not in lab.state.enis
-    assert {type(event).__name__ for event in lab.events(object, mark)} == {"WorkMoved", "Resynced"}
+    assert {type(event).__name__ for event in lab.events(object, mark)} == {"WorkMoved", "Resynced", "ReconcileCounted"}
     assert not lab.all_calls(mark)
 
 
