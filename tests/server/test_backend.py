@@ -219,7 +219,7 @@ async def test_a_cooling_address_is_the_reason_of_a_refusal(place: Path) -> None
         node.now += 31 * SECOND
         later = await stub_of(channel).AddNetwork(add_request("next"))
 
-    assert not refused.Success and reason.startswith("cooldown: 1 addresses still cool")
+    assert not refused.Success and reason.startswith("cooldown: 1 address still cools")
     assert later.IPAllocationMetadata[0].IPv4Addr == "192.168.1.100"
 
 
