@@ -121,7 +121,7 @@ async def _moto(args: argparse.Namespace, config: Config, state_dir: Path) -> Op
             for option in ("instance_type", "subnet"):
                 given = getattr(args, option)
                 words += [f"--{option.replace('_', '-')}", given] if given is not None else []
-            words += ["--latency", args.latency] if args.latency != "none" else []
+            words += ["--latency"] if args.latency != "none" else []
             child = await start(words, state_dir / "moto.log")
             endpoint, imds = child.line.endpoint, child.line.imds
         else:

@@ -75,6 +75,11 @@ class BotoCloud:
         self._place = Place(clients.url, facts.region)
 
     @property
+    def endpoint(self) -> str:
+        """Where EC2 is asked."""
+        return self._clients.url
+
+    @property
     def features(self) -> frozenset[Feature]:
         """All that the port knows: it is for EC2, or a server that behaves as EC2 does."""
         return frozenset(Feature)
@@ -91,7 +96,7 @@ class BotoCloud:
             except (KeyError, IndexError, TypeError, ValueError) as error:
                 raise _Unreadable(error) from error
 
-        return await self._ask(request, work)
+        return await self.ask(request, work)
 
     async def look(self, look: Ec2Look) -> View:
         """Read once. Raises `Ec2Error` or `Ec2Lost`."""
@@ -140,8 +145,8 @@ class BotoCloud:
         reservation = await self._reservation()
         facts = self.facts
         account = str(reservation.get("OwnerId", "")) or facts.account
-        endpoint = self._clients.url
-        return Identity(account, facts.region, facts.instance, facts.instance_type, facts.primary_eni, endpoint)
+        kind, eni = facts.instance_type, facts.primary_eni
+        return Identity(account, facts.region, facts.instance, kind, eni, self.endpoint)
 
     async def close(self) -> None:
         """Requests that wait for an answer are left alone: EC2 carries them out or not."""
@@ -150,8 +155,8 @@ class BotoCloud:
 
     # ---- asking ----------------------------------------------------------------------------------------------
 
-    async def _ask(self, request: Request, work: Callable[[Any], _T]) -> _T:
-        """One request in its time. Raises the port's errors; whatever else comes out is a bug."""
+    async def ask(self, request: Request, work: Callable[[Any], _T]) -> _T:
+        """One request in its time, `work` with a boto3 client. Raises the port's errors; all else is a bug."""
         seconds = self._clients.access.seconds
         try:
             async with asyncio.timeout(seconds):
@@ -188,13 +193,13 @@ class BotoCloud:
                     return rows
             raise _Unreadable(f"an end after {PAGES_MAX} pages")
 
-        return await self._ask(Request(operation(look), repeatable=True, read=True), work)
+        return await self.ask(Request(operation(look), repeatable=True, read=True), work)
 
     async def _reservation(self) -> views.Json:
         """EC2-5: DescribeInstances of this instance, which must be in exactly one reservation."""
         name = self.facts.instance
         request = Request("DescribeInstances", repeatable=True, read=True)
-        answer: views.Json = await self._ask(request, lambda client: client.describe_instances(InstanceIds=[name]))
+        answer: views.Json = await self.ask(request, lambda client: client.describe_instances(InstanceIds=[name]))
         reservations: list[views.Json] = answer.get("Reservations") or []
         if len(reservations) != 1 or len(reservations[0].get("Instances") or []) != 1:
             fact = f"{name}: EC2 described {len(reservations)} reservations, want exactly one with one instance"
@@ -210,7 +215,7 @@ class BotoCloud:
         """LIM-4: ENIs and addresses per ENI of a type that our table lacks. Raises `Ec2Error` or `Ec2Lost`."""
         kind = self.facts.instance_type
         request = Request("DescribeInstanceTypes", repeatable=True, read=True)
-        answer = await self._ask(request, lambda client: client.describe_instance_types(InstanceTypes=[kind]))
+        answer = await self.ask(request, lambda client: client.describe_instance_types(InstanceTypes=[kind]))
         types: list[views.Json] = answer.get("InstanceTypes") or []
         if len(types) != 1:
             raise Ec2Error("DescribeInstanceTypes", "", f"Failed calling DescribeInstanceTypes for `{kind}`")
