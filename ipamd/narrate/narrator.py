@@ -241,6 +241,8 @@ def _plain(event: _Plain) -> list[Line]:
             return [
                 Line("debug", f"{event.cidr} of ENI {event.eni} is empty; it goes back at {second_text(event.due)}")
             ]
+        case ev.ErrorCounted(fn="AssignPrivateIpAddresses"):
+            return [Line("error", f"failed to allocate a private IP/Prefix address: {event.message}")]  # G5b
         case ev.ErrorCounted():
             return [Line("error", f"{event.fn}: {event.message}")]
         case ev.VpcCidrsChanged():
