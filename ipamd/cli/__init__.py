@@ -13,9 +13,11 @@ COMMANDS = {
     "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
     "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
+    "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
+    "subnet": ("subnet", "free addresses and /28 blocks of a subnet, who breaks them, and what if"),
     "max-pods": ("max_pods", "kubelet's --max-pods as the EKS AMI recommends it for an instance type"),
 }
 """Command -> its module in this package and one line of help."""
