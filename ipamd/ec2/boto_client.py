@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import boto3
@@ -19,6 +20,7 @@ import botocore.session
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import ConnectionError
+from botocore.loaders import create_loader
 
 from .boto_threads import MOST
 
@@ -153,7 +155,8 @@ class Clients:
             aws_secret_access_key=secret,
             config=config,
         )
-        client.meta.events.register_last("before-send.ec2", self._before_send)
+        # Last of those for every service, where the rate limiter stands: what waits for its turn is not sent yet.
+        client.meta.events.register_last("before-send", self._before_send)
         client.meta.events.register_first("needs-retry.ec2", self._needs_retry)
         return client
 
@@ -168,8 +171,15 @@ class Clients:
             request.answered(response, caught_exception)
 
 
+@cache
+def _descriptions() -> Any:
+    """Reads the descriptions of AWS's services, each once a process: EC2's has ten megabytes."""
+    return create_loader()
+
+
 def _session(access: Access) -> Any:
     inner = botocore.session.Session()
+    inner.register_component("data_loader", _descriptions())
     variables: Mapping[str, object] = {
         "metadata_service_timeout": 1,
         "metadata_service_num_attempts": 2,
