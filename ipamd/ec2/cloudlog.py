@@ -23,6 +23,7 @@ import msgspec
 from ipamd.core.calls import Ec2Call
 from ipamd.core.types import Instant
 
+from .requests import Request
 from .rows import Row
 
 FORMAT: Final = 1
@@ -75,6 +76,10 @@ class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     instance: str = ""
     call_id: int = 0
     call: Ec2Call | None = None
+    request: Request | None = None
+    """What asked for it, where it was not one of ipamd's own calls."""
+    settled: bool = False
+    """Whether instance metadata showed it at once."""
 
 
 Line: TypeAlias = Image | Kept | Changed

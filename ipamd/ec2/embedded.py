@@ -24,9 +24,11 @@ from ipamd.core.settings import Node
 from ipamd.core.types import SECOND, CallId, Instant
 
 from . import vpc as model
+from .answers import Answer
 from .cloudlog import Changed, CloudError, CloudLog, Image, Kept, Line, encode, image
 from .latency import METADATA_LAG, Latency, Profile
 from .port import Ec2Error, Ec2Look, Ec2Lost, Feature, operation
+from .requests import Request
 from .rows import Row, SubnetRow
 from .state import Placement, Vpc, VpcSettings
 from .throttle import Bucket
@@ -55,6 +57,10 @@ class CloudOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """In ns; None: as the latency profile has it."""
     placement: Placement = "packed"
     buckets: dict[str, Bucket] = {}
+    stale: int = 0
+    """How old EC2's descriptions may be, in ns."""
+    denied: tuple[str, ...] = ()
+    """Actions that the caller lacks permission for."""
     compact_bytes: int = COMPACT_BYTES
 
 
@@ -127,13 +133,14 @@ class EmbeddedCloud:
         self._reached("before", call)
         await self._pause(there)
         self._check()
-        now = self._clock()
-        performed = model.perform(self.vpc, call, now)
+        performed = model.perform(self.vpc, call, self._clock())
+        if performed.earlier:
+            self._stage(self.vpc.serial - bool(performed.rows), performed.earlier, call, call_id)
         if performed.rows:
-            self._stage(performed.rows, call, call_id)
+            self._stage(self.vpc.serial, performed.rows, call, call_id)
         await self._on_disk(self.vpc.serial)
         self._reached("between", call)
-        await self._pause(back)
+        await self._pause(back + performed.delay)
         result = _told(operation(call), performed.outcome)
         self._reached("after", call)
         return result
@@ -143,9 +150,9 @@ class EmbeddedCloud:
         there, back = self._halves(look)
         await self._pause(there)
         self._check()
-        seen = model.look(self.vpc, look, self._clock())
+        seen, delay = model.look_delayed(self.vpc, look, self._clock())
         await self._on_disk(self.vpc.serial)
-        await self._pause(back)
+        await self._pause(back + delay)
         if isinstance(seen, Failed | Lost):
             _raise(operation(look), seen)
         return seen
@@ -157,9 +164,25 @@ class EmbeddedCloud:
         self._check()
         zone = zone or model.node_of(self.vpc).zone
         row = model.add_subnet(self.vpc, cidr, zone, tags=tags, now=self._clock())
-        self._stage((row,))
+        self._stage(self.vpc.serial, (row,))
         await self._on_disk(self.vpc.serial)
         return row
+
+    async def serve(self, request: Request) -> Answer:
+        """Answer any request of the model, at once but for what a fault adds; its effect is then on disk.
+
+        Raises as `call`.
+        """
+        self._check()
+        served = model.serve(self.vpc, request, self._clock())
+        for serial, rows in ((self.vpc.serial - bool(served.rows), served.earlier), (self.vpc.serial, served.rows)):
+            if rows:
+                self._stage(serial, rows, request=request, settled=served.settled)
+        await self._on_disk(self.vpc.serial)
+        await self._pause(served.delay)
+        if isinstance(served.answer, Failed | Lost):
+            _raise(operation(request), served.answer)
+        return served.answer
 
     async def close(self) -> None:
         """Wait for what is being written, then let the next process in."""
@@ -169,14 +192,25 @@ class EmbeddedCloud:
 
     # ---- memory ----------------------------------------------------------------------------------------------
 
-    def _stage(self, rows: tuple[Row, ...], call: Ec2Call | None = None, call_id: CallId | None = None) -> None:
+    def _stage(
+        self,
+        serial: int,
+        rows: tuple[Row, ...],
+        call: Ec2Call | None = None,
+        call_id: CallId | None = None,
+        *,
+        request: Request | None = None,
+        settled: bool = False,
+    ) -> None:
         changed = Changed(
-            serial=self.vpc.serial,
+            serial=serial,
             at=self.vpc.at,
             rows=rows,
             instance=self.vpc.first_instance if call is not None else "",
             call_id=call_id or 0,
             call=call,
+            request=request,
+            settled=settled,
         )
         self._staged.append(encode(changed))
 
@@ -275,7 +309,7 @@ def _restored(lines: list[Line], options: CloudOptions, path: Path) -> Vpc:
     vpc.serial = head.serial
     for line in lines:
         if isinstance(line, Changed):
-            vpc.install(line.rows, line.at)
+            vpc.install(line.rows, line.at, settled=line.settled)
     node = model.node_of(vpc)
     has = {
         "instance type": (options.instance_type, node.instance_type),
@@ -295,4 +329,6 @@ def _restored(lines: list[Line], options: CloudOptions, path: Path) -> Vpc:
 
 def _settings(options: CloudOptions, seed: int) -> VpcSettings:
     lag = METADATA_LAG[options.latency] if options.metadata_lag is None else options.metadata_lag
-    return VpcSettings(seed, options.placement, lag, options.buckets)
+    return VpcSettings(
+        seed, options.placement, lag, options.buckets, stale=options.stale, denied=options.denied
+    )

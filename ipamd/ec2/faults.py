@@ -6,11 +6,12 @@ An action is EC2's name (`AssignPrivateIpAddresses`) or a look's (`ReadMetadata`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from ipamd.core.calls import MetadataView
+from ipamd.core.types import Instant
 
 ALWAYS = -1
 """As `times`: until `clear`."""
@@ -19,15 +20,33 @@ Metadata = Callable[[MetadataView], MetadataView]
 """What instance metadata shows instead: a function of what it would have shown."""
 
 
-class Fault(msgspec.Struct, omit_defaults=True):
-    """One rule: refuse with `code` and no effect, or give no answer (`lost`), with or without the effect."""
+class Fault(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """One rule. With `code` a request is refused; `lost`: it gets no answer, and (`effect`) is carried out or not.
+
+    `twice`: it is carried out two times and the second is answered. `at_most` >= 0: of what it counts, so many are
+    granted. `delay`: the answer takes so many ns longer; alone it changes nothing else.
+
+    It applies to requests from `since` to before `until` (instants in ns; 0: without end), after the first `skip` of
+    them, `times` times.
+    """
 
     action: str
-    times: int
+    times: int = 1
     lost: bool = False
     effect: bool = False
     code: str = ""
     message: str = ""
+    twice: bool = False
+    at_most: int = -1
+    delay: int = 0
+    skip: int = 0
+    since: Instant = 0
+    until: Instant = 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a refusal; metadata's refusals have no code."""
+        return not (self.lost or self.twice or self.at_most >= 0) and bool(self.code or self.message)
 
 
 class Faults:
@@ -45,6 +64,10 @@ class Faults:
         """The next `times` requests of the action get no answer; `effect`: whether they are carried out."""
         self.rules.append(Fault(action, times, lost=True, effect=effect))
 
+    def add(self, rules: Iterable[Fault]) -> None:
+        """Rules of a script, each a copy, since rules are used up."""
+        self.rules.extend(msgspec.structs.replace(rule) for rule in rules)
+
     def metadata_shows(self, view: MetadataView | Metadata, times: int = ALWAYS) -> None:
         """The next `times` reads of metadata show `view`, or what the function makes of the true one."""
         if isinstance(view, MetadataView):
@@ -58,15 +81,19 @@ class Faults:
         self.rules.clear()
         self._metadata.clear()
 
-    def strike(self, *actions: str) -> Fault | None:
+    def strike(self, *actions: str, now: Instant = 0) -> Fault | None:
         """The rule that hits a request known under these names, one of its times used up."""
         for i, rule in enumerate(self.rules):
-            if rule.action in actions:
-                if rule.times > 0:
-                    rule.times -= 1
-                    if rule.times == 0:
-                        del self.rules[i]
-                return rule
+            if rule.action not in actions or now < rule.since or (rule.until and now >= rule.until):
+                continue
+            if rule.skip:
+                rule.skip -= 1
+                continue
+            if rule.times > 0:
+                rule.times -= 1
+                if rule.times == 0:
+                    del self.rules[i]
+            return rule
         return None
 
     def seen(self, view: MetadataView) -> MetadataView:

@@ -1,178 +1,288 @@
-"""The life of an ENI as EC2 sees it: create, attach, modify, tag, detach, delete."""
+"""The life of an ENI as EC2 sees it: create, attach, modify, detach, delete."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from ipamd.core.calls import (
-    Attached,
-    AttachNetworkInterface,
-    CreatedEni,
-    CreateNetworkInterface,
-    CreateTags,
-    DeleteNetworkInterface,
-    DetachNetworkInterface,
-    Done,
-    Failed,
-    ModifyNetworkInterfaceAttribute,
-)
+from ipamd.core.calls import Failed
 from ipamd.core.types import Instant
 
-from . import refusals
-from .addresses import SLOTS_MAX, Change, choose, wrong_counts
-from .rows import EniGone, EniRow, TokenRow, identifier, mac_address
+from . import answers, refusals
+from .addresses import (
+    IPV4,
+    IPV6,
+    NOTHING,
+    SLOTS_MAX,
+    Ask,
+    Chosen,
+    choose,
+    choose6,
+    ipv6_of,
+    secondary_of,
+    wrong_ask,
+)
+from .describe import network_interface
+from .requests import (
+    AssociateTrunkInterface,
+    AttachNetworkInterface,
+    CreateNetworkInterface,
+    DeleteNetworkInterface,
+    DetachNetworkInterface,
+    ModifyNetworkInterfaceAttribute,
+    RunInstances,
+    Wanted,
+)
+from .rows import Effect, EniGone, EniRow, InstanceRow, UsedToken, identifier, mac_address
 from .state import TOKEN_LIFE, Vpc
+from .tags import wrong_tags
+
+UsedRequest: TypeAlias = CreateNetworkInterface | RunInstances | AssociateTrunkInterface
+"""Requests that take a client token."""
 
 DEVICES: Final = range(100)
 """Device indexes that can be attached to (EC2-5)."""
-TAGS_MAX: Final = 50
 GROUPS_MAX: Final = 16
+KINDS: Final = ("interface", "trunk", "branch", "efa", "efa-only")
 
 
-def create(vpc: Vpc, call: CreateNetworkInterface, now: Instant) -> Change | Failed:
-    """EC2-1: an ENI with a primary address, and with the addresses or prefixes that the counts ask for.
+def create(vpc: Vpc, request: CreateNetworkInterface, now: Instant) -> Effect | Failed:
+    """EC2-1: an ENI with a primary address, and with the addresses or prefixes that are asked for.
 
     A client token that was used within a day answers as it did then and makes nothing, even after the ENI is
     gone; with other parameters it is refused.
     """
-    used = vpc.tokens.get(call.token) if call.token else None
-    if used is not None and used.at + TOKEN_LIFE > now:
-        return Change(used.result) if used.call == call else refusals.token_mismatch(call.token)
-    if call.subnet not in vpc.subnets:
-        return refusals.no_such_subnet(call.subnet)
-    addresses, prefixes = max(call.secondary_ips, 0), max(call.prefixes, 0)
-    wrong = (
-        wrong_counts(call.secondary_ips + (call.secondary_ips == -1), call.prefixes + (call.prefixes == -1))
-        or wrong_groups(call.security_groups)
-        or wrong_tags({}, call.tags)
-    )
+    used = repeated(vpc, request, now) if request.token else None
+    if used is not None:
+        return used
+    eni = new_eni(vpc, request, request.subnet, request.security_groups, request.interface_type, now)
+    if isinstance(eni, Failed):
+        return eni
+    wrong = wrong_tags({}, request.tags)
     if wrong is not None:
         return wrong
-    if 1 + addresses + prefixes > SLOTS_MAX:
+    if request.named and request.named in vpc.enis:
+        return refusals.invalid("networkInterfaceId", request.named, "it exists")
+    eni = msgspec.structs.replace(
+        eni, eni=request.named or eni.eni, description=request.description, tags=request.tags
+    )
+    answer = network_interface(vpc, eni)
+    if not request.token:
+        return Effect(answer, (eni,))
+    return Effect(answer, (eni, UsedToken(request.token, request, answer, now)))
+
+
+def repeated(vpc: Vpc, request: UsedRequest, now: Instant) -> Effect | Failed | None:
+    """The answer to a request whose token was used, or None for a new token."""
+    used = vpc.tokens.get((type(request).__name__, request.token))
+    if used is None or used.at + TOKEN_LIFE <= now:
+        return None
+    return Effect(used.answer) if used.request == request else refusals.token_mismatch(request.token)
+
+
+def new_eni(
+    vpc: Vpc,
+    wanted: Wanted,
+    subnet: str,
+    groups: tuple[str, ...],
+    kind: str,
+    now: Instant,
+    n: int = 0,
+) -> EniRow | Failed:
+    """An unattached ENI that is not yet installed; `n` tells the ENIs of one change apart."""
+    if subnet not in vpc.subnets:
+        return refusals.no_such("subnet", subnet)
+    secondary, ipv6 = secondary_of(wanted), ipv6_of(wanted)
+    wrong = wrong_ask(IPV4, secondary) or wrong_ask(IPV6, ipv6) or wrong_groups(vpc, groups, subnet)
+    if wrong is not None:
+        return wrong
+    if kind not in KINDS:
+        return refusals.invalid("interfaceType", kind, f"want one of {', '.join(KINDS)}")
+    if kind == "efa-only" and (wanted.primary or secondary.total or ipv6.total):
+        return refusals.either("interfaceType efa-only", "IP addresses")
+    if 1 + secondary.total > SLOTS_MAX or ipv6.total > SLOTS_MAX:
         return refusals.too_many_addresses()
-    chosen = choose(vpc, call.subnet, 1 + addresses, prefixes)
+    chosen = NOTHING if kind == "efa-only" else _choose(vpc, subnet, wanted.primary, secondary)
     if isinstance(chosen, Failed):
         return chosen
-    seed, serial = vpc.settings.seed, vpc.serial + 1
-    eni = EniRow(
-        eni=identifier("eni", seed, serial),
-        mac=new_mac(vpc),
-        subnet=call.subnet,
+    chosen6 = choose6(vpc, subnet, ipv6) if ipv6.total else NOTHING
+    if isinstance(chosen6, Failed):
+        return chosen6
+    return EniRow(
+        eni=identifier("eni", vpc.settings.seed, vpc.serial + 1, n),
+        mac=new_mac(vpc, n),
+        subnet=subnet,
         created_at=now,
         addresses=chosen.addresses,
         prefixes=chosen.prefixes,
-        security_groups=call.security_groups or (vpc.row.default_group,),
-        description=call.description,
-        tags=call.tags,
+        ipv6_addresses=chosen6.addresses,
+        ipv6_prefixes=chosen6.prefixes,
+        security_groups=groups or (vpc.vpc_of(subnet).default_group,),
+        interface_type=kind,
     )
-    primary, *secondary = chosen.addresses
-    result = CreatedEni(eni.eni, eni.mac, primary, eni.subnet, tuple(secondary), eni.prefixes)
-    if not call.token:
-        return Change(result, (eni,))
-    return Change(result, (eni, TokenRow(call.token, call, result, now)))
 
 
-def attach(vpc: Vpc, call: AttachNetworkInterface, instance: str) -> Change | Failed:
-    """EC2-7: an unattached ENI becomes a device of this instance, as its type's limits allow."""
-    eni = vpc.enis.get(call.eni)
+def _choose(vpc: Vpc, subnet: str, primary: str, ask: Ask) -> Chosen | Failed:
+    """The primary address first, then the secondary ones; a counted primary is one more of the count."""
+    if primary:
+        return choose(vpc, subnet, msgspec.structs.replace(ask, addresses=(primary, *ask.addresses)))
+    counted = choose(vpc, subnet, msgspec.structs.replace(ask, address_count=ask.address_count + 1))
+    if isinstance(counted, Failed) or not ask.addresses:
+        return counted
+    *named, first = counted.addresses
+    return Chosen((first, *named), counted.prefixes)
+
+
+def attach(vpc: Vpc, request: AttachNetworkInterface, now: Instant) -> Effect | Failed:
+    """EC2-7: an unattached ENI becomes a device of the instance, as its type's limits allow."""
+    eni = vpc.enis.get(request.eni)
     if eni is None:
-        return refusals.no_such_eni(call.eni)
-    host = vpc.instances.get(instance)
+        return refusals.no_such_eni(request.eni)
+    host = vpc.instances.get(request.instance)
     if host is None:
-        return refusals.no_such_instance(instance)
-    if eni.attachment:
+        return refusals.no_such("instance", request.instance)
+    if eni.attachment or eni.association:
         return refusals.already_attached(eni.eni)
-    cards = host.limits.card_limits
-    if not 0 <= call.card < len(cards):
-        return refusals.invalid("networkCardIndex", call.card, f"{host.instance_type} has {len(cards)}")
-    if call.device not in DEVICES:
-        return refusals.invalid("deviceIndex", call.device, f"want {DEVICES.start} to {DEVICES.stop - 1}")
-    if vpc.subnets[eni.subnet].zone != host.zone:
-        return refusals.other_zone()
-    devices = [vpc.enis[e].device for e in vpc.attached.get(instance, {}) if vpc.enis[e].card == call.card]
-    if call.device in devices:
-        return refusals.device_in_use(instance, call.device)
-    if len(devices) >= cards[call.card]:
-        return refusals.too_many_interfaces(len(devices) + 1, host.instance_type)
-    if eni.slots > host.limits.ips_per_eni:
-        return refusals.too_many_addresses()
-    if eni.prefixes and not host.limits.prefixes:
-        return refusals.no_prefixes(host.instance_type)
+    devices = [vpc.enis[e] for e in vpc.attached[host.instance]]
+    wrong = unfit(vpc, eni, host, devices, request.device, request.card)
+    if wrong is not None:
+        return wrong
+    if eni.interface_type in ("efa", "efa-only"):
+        return refusals.running(host.instance)
     attachment = identifier("eni-attach", vpc.settings.seed, vpc.serial + 1)
-    attached = msgspec.structs.replace(
+    row = on_instance(eni, host.instance, attachment, request.device, request.card, now)
+    return Effect(answers.Attached(attachment, request.card), (row,))
+
+
+def on_instance(eni: EniRow, instance: str, attachment: str, device: int, card: int, now: Instant) -> EniRow:
+    """The ENI as a device of an instance; delete-on-termination is off, as EC2 has it after an attach."""
+    return msgspec.structs.replace(
         eni,
         attachment=attachment,
         instance=instance,
-        device=call.device,
-        card=call.card,
+        device=device,
+        card=card,
         delete_on_termination=False,
+        attached_at=now,
     )
-    return Change(Attached(attachment), (attached,))
 
 
-def modify(vpc: Vpc, call: ModifyNetworkInterfaceAttribute) -> Change | Failed:
-    """EC2-9 or EC2-29: delete-on-termination of one attachment, or the security groups; one a call."""
-    eni = vpc.enis.get(call.eni)
+def unfit(
+    vpc: Vpc, eni: EniRow, host: InstanceRow, others: list[EniRow], device: int, card: int
+) -> Failed | None:
+    """Why an ENI cannot be that device of the instance, which has `others`."""
+    cards = host.limits.card_limits
+    if not 0 <= card < len(cards):
+        return refusals.invalid("networkCardIndex", card, f"{host.instance_type} has {len(cards)}")
+    if device not in DEVICES:
+        return refusals.invalid("deviceIndex", device, f"want {DEVICES.start} to {DEVICES.stop - 1}")
+    if vpc.subnets[eni.subnet].zone != host.zone:
+        return refusals.other_zone()
+    beside = [e for e in others if e.card == card]
+    if any(e.device == device for e in beside):
+        return refusals.device_in_use(host.instance, device)
+    if len(beside) >= cards[card]:
+        return refusals.too_many_interfaces(len(beside) + 1, host.instance_type)
+    if max(eni.slots, eni.ipv6_slots) > host.limits.ips_per_eni:
+        return refusals.too_many_addresses()
+    if (eni.prefixes or eni.ipv6_prefixes) and not host.limits.prefixes:
+        return refusals.no_prefixes(host.instance_type)
+    return _unfit_kind(eni, host, others, device, card)
+
+
+def _unfit_kind(eni: EniRow, host: InstanceRow, others: list[EniRow], device: int, card: int) -> Failed | None:
+    """A trunk wants a type that carries one, one an instance; of the EFA kinds there is one a card at most."""
+    kind = eni.interface_type
+    if kind == "branch":
+        return refusals.not_attachable(eni.eni, kind)
+    if kind == "trunk":
+        if not host.limits.trunking_compatible:
+            return refusals.wrong_kind(kind, host.instance_type)
+        if any(e.interface_type == kind for e in others):
+            return refusals.one_only(kind, "instance")
+    if kind in ("efa", "efa-only"):
+        if not host.limits.prefixes:
+            return refusals.wrong_kind(kind, host.instance_type)
+        if any(e.interface_type in ("efa", "efa-only") and e.card == card for e in others):
+            return refusals.one_only("efa", "network card")
+        if kind == "efa-only" and (device, card) == (0, 0):
+            return refusals.invalid("interfaceType", kind, "the primary network interface needs an IP address")
+    return None
+
+
+def modify(vpc: Vpc, request: ModifyNetworkInterfaceAttribute) -> Effect | Failed:
+    """EC2-9 or EC2-29: delete-on-termination of one attachment, the security groups, or another; one a request."""
+    eni = vpc.enis.get(request.eni)
     if eni is None:
-        return refusals.no_such_eni(call.eni)
-    if call.attachment and call.security_groups is not None:
-        return refusals.either("attachment", "securityGroups")
-    if call.attachment:
-        if call.attachment != eni.attachment:
-            return refusals.no_such_attachment(call.attachment)
-        return Change(
-            Done(), (msgspec.structs.replace(eni, delete_on_termination=call.delete_on_termination),)
+        return refusals.no_such_eni(request.eni)
+    sent = {
+        "attachment": bool(request.attachment),
+        "securityGroups": request.security_groups is not None,
+        "description": request.description is not None,
+        "sourceDestCheck": request.source_dest_check is not None,
+    }
+    names = [name for name, present in sent.items() if present]
+    if len(names) > 1:
+        return refusals.either(names[0], names[1])
+    if request.attachment:
+        if request.attachment != eni.attachment:
+            return refusals.no_such_attachment(request.attachment)
+        return Effect(
+            answers.Done(),
+            (msgspec.structs.replace(eni, delete_on_termination=request.delete_on_termination),),
         )
-    if not call.security_groups:
+    if request.description is not None:
+        return Effect(answers.Done(), (msgspec.structs.replace(eni, description=request.description),))
+    if request.source_dest_check is not None:
+        return Effect(answers.Done(), (msgspec.structs.replace(eni, source_dest_check=request.source_dest_check),))
+    if not request.security_groups:
         return refusals.missing("attachment or securityGroups")
-    wrong = wrong_groups(call.security_groups)
+    wrong = wrong_groups(vpc, request.security_groups, eni.subnet)
     if wrong is not None:
         return wrong
-    return Change(Done(), (msgspec.structs.replace(eni, security_groups=call.security_groups),))
+    return Effect(answers.Done(), (msgspec.structs.replace(eni, security_groups=request.security_groups),))
 
 
-def tag(vpc: Vpc, call: CreateTags) -> Change | Failed:
-    """EC2-15: the tags given replace those of the same key; the others stay."""
-    eni = vpc.enis.get(call.eni)
-    if eni is None:
-        return refusals.no_such_eni(call.eni)
-    if not call.tags:
-        return refusals.missing("tag")
-    wrong = wrong_tags(eni.tags, call.tags)
-    if wrong is not None:
-        return wrong
-    return Change(Done(), (msgspec.structs.replace(eni, tags=eni.tags | call.tags),))
-
-
-def detach(vpc: Vpc, call: DetachNetworkInterface) -> Change | Failed:
+def detach(vpc: Vpc, request: DetachNetworkInterface) -> Effect | Failed:
     """EC2-22: by attachment id, which is all that EC2 is sent; a repeated call does not find it."""
-    name = vpc.attachments.get(call.attachment)
+    name = vpc.attachments.get(request.attachment)
     if name is None:
-        return refusals.no_such_attachment(call.attachment)
+        return refusals.no_such_attachment(request.attachment)
     eni = vpc.enis[name]
     if eni.eni == vpc.instances[eni.instance].primary_eni:
         return refusals.primary_stays()
-    free = msgspec.structs.replace(
-        eni, attachment="", instance="", device=-1, card=0, delete_on_termination=False
+    if eni.interface_type in ("efa", "efa-only"):
+        return refusals.running(eni.instance)
+    return Effect(answers.Done(), (off_instance(eni),))
+
+
+def off_instance(eni: EniRow) -> EniRow:
+    """The ENI, unattached."""
+    return msgspec.structs.replace(
+        eni, attachment="", instance="", device=-1, card=0, delete_on_termination=False, attached_at=0
     )
-    return Change(Done(), (free,))
 
 
-def delete(vpc: Vpc, call: DeleteNetworkInterface) -> Change | Failed:
-    """EC2-24: an unattached ENI goes, and its addresses with it."""
-    eni = vpc.enis.get(call.eni)
+def delete(vpc: Vpc, request: DeleteNetworkInterface) -> Effect | Failed:
+    """EC2-24: an unattached ENI goes, and its addresses with it; a trunk's branches are then on no trunk."""
+    eni = vpc.enis.get(request.eni)
     if eni is None:
-        return refusals.no_such_eni(call.eni)
+        return refusals.no_such_eni(request.eni)
     if eni.attachment:
         return refusals.attached_cannot_go(eni.eni)
-    return Change(Done(), (EniGone(eni.eni),))
+    return Effect(answers.Done(), (*freed_branches(vpc, eni.eni), EniGone(eni.eni)))
 
 
-def new_mac(vpc: Vpc) -> str:
+def freed_branches(vpc: Vpc, trunk: str) -> tuple[EniRow, ...]:
+    """The branches of a trunk, on no trunk."""
+    branches = [vpc.enis[branch] for branch in vpc.branches.get(trunk, ())]
+    return tuple(msgspec.structs.replace(b, association="", trunk="", vlan=0) for b in branches)
+
+
+def new_mac(vpc: Vpc, n: int = 0) -> str:
     """A MAC that no ENI has. 40 random bits meet one of theirs about never; then the next draw is taken."""
-    salt = vpc.serial + 1
+    salt = vpc.serial + 1 + (n << 48)
     mac = mac_address(vpc.settings.seed, salt)
     while mac in vpc.macs:
         salt += 1 << 32
@@ -180,20 +290,20 @@ def new_mac(vpc: Vpc) -> str:
     return mac
 
 
-def wrong_groups(groups: tuple[str, ...]) -> Failed | None:
-    """What is wrong with a list of group ids. Groups are names here: none is looked up."""
+def wrong_groups(vpc: Vpc, groups: tuple[str, ...], subnet: str) -> Failed | None:
+    """What is wrong with a list of group ids; whether they must exist is a setting."""
     if len(groups) > GROUPS_MAX:
         return refusals.invalid("securityGroupId", len(groups), f"want {GROUPS_MAX} groups at most")
     bad = next((g for g in groups if not g.startswith("sg-")), None)
-    return None if bad is None else refusals.malformed_group(bad)
-
-
-def wrong_tags(had: dict[str, str], more: dict[str, str]) -> Failed | None:
-    """What is wrong with tags that are to be added to `had`."""
-    bad = next((key for key in more if not key or len(key) > 128 or key.startswith("aws:")), None)
     if bad is not None:
-        return refusals.invalid("tag key", bad, "want 1 to 128 characters that do not begin with aws:")
-    bad = next((key for key, value in more.items() if len(value) > 256), None)
-    if bad is not None:
-        return refusals.invalid("tag value", more[bad], "want 256 characters at most")
-    return refusals.too_many_tags() if len(had | more) > TAGS_MAX else None
+        return refusals.malformed_group(bad)
+    if not vpc.settings.groups_exist:
+        return None
+    home = vpc.vpc_of(subnet)
+    for group in groups:
+        row = vpc.groups.get(group)
+        if row is None and group != home.default_group:
+            return refusals.no_such("security-group", group)
+        if row is not None and row.vpc != home.vpc:
+            return refusals.other_vpc(group)
+    return None

@@ -22,6 +22,8 @@ from ipamd.core.calls import (
 from ipamd.core.settings import Node
 from ipamd.core.types import CallId
 
+from .requests import Request
+
 Ec2Look: TypeAlias = (
     ReadMetadata | DescribeNetworkInterfaces | FindNetworkInterfaces | DescribeInstances | DescribeSubnets
 )
@@ -85,7 +87,7 @@ class Ec2(Protocol):
         ...
 
 
-def operation(request: Ec2Call | Ec2Look) -> str:
+def operation(request: Ec2Call | Ec2Look | Request) -> str:
     """EC2's name of the action; an unattached-ENI search is DescribeNetworkInterfaces with filters."""
     if isinstance(request, FindNetworkInterfaces):
         return "DescribeNetworkInterfaces"

@@ -7,6 +7,7 @@ Codes are EC2's. Messages say what EC2's say as far as that is publicly seen; th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from ipamd.core.calls import (
     ADDRESS_LIMIT_EXCEEDED,
@@ -16,37 +17,58 @@ from ipamd.core.calls import (
     INSUFFICIENT_CIDR_BLOCKS,
     INSUFFICIENT_FREE_ADDRESSES,
     REQUEST_LIMIT_EXCEEDED,
+    UNAUTHORIZED,
     Failed,
 )
 
 INVALID_VALUE = "InvalidParameterValue"
 INVALID_COMBINATION = "InvalidParameterCombination"
 MISSING_PARAMETER = "MissingParameter"
-SUBNET_NOT_FOUND = "InvalidSubnetID.NotFound"
-INSTANCE_NOT_FOUND = "InvalidInstanceID.NotFound"
 ENI_IN_USE = "InvalidNetworkInterface.InUse"
 NOT_PERMITTED = "OperationNotPermitted"
 TOKEN_MISMATCH = "IdempotentParameterMismatch"
 UNSUPPORTED = "UnsupportedOperation"
 TAG_LIMIT_EXCEEDED = "TagLimitExceeded"
+DRY_RUN = "DryRunOperation"
+DEPENDENCY = "DependencyViolation"
+ADDRESS_IN_USE = "InvalidIPAddress.InUse"
+WRONG_STATE = "IncorrectInstanceState"
+
+
+KINDS: Final = {
+    "vpc": ("InvalidVpcID.NotFound", "vpc", "vpcId", "vpc ID"),
+    "subnet": ("InvalidSubnetID.NotFound", "subnet", "subnetId", "subnet ID"),
+    "network-interface": (ENI_NOT_FOUND, "eni", "networkInterfaceId", "networkInterface ID"),
+    "instance": ("InvalidInstanceID.NotFound", "i", "instanceId", "instance ID"),
+    "security-group": ("InvalidGroup.NotFound", "sg", "groupId", "security group"),
+    "subnet-cidr-reservation": (
+        "InvalidSubnetCidrReservationID.NotFound", "scr", "subnetCidrReservationId", "subnet CIDR reservation ID"
+    ),
+    "trunk-association": ("InvalidAssociationID.NotFound", "trunk-assoc", "associationId", "association ID"),
+    "vpc-cidr": (
+        "InvalidVpcCidrBlockAssociationIdError.NotFound", "vpc-cidr-assoc", "associationId",
+        "vpc CIDR block association ID",
+    ),
+    "subnet-cidr": (
+        "InvalidSubnetCidrBlockAssociationID.NotFound", "subnet-cidr-assoc", "associationId",
+        "subnet CIDR block association ID",
+    ),
+}  # fmt: skip
+"""By EC2's word for a thing: the code, how its ids begin, the parameter, and how a message names the id."""
 
 
 def no_such_eni(eni: str) -> Failed:
-    if not eni:
-        return missing("networkInterfaceId")
-    if not _is_id("eni", eni):
-        return malformed("NetworkInterface", eni, "eni")
-    return Failed(ENI_NOT_FOUND, f"The networkInterface ID '{eni}' does not exist")
+    return no_such("network-interface", eni)
 
 
-def no_such_subnet(subnet: str) -> Failed:
-    if not subnet:
-        return missing("subnetId")
-    return Failed(SUBNET_NOT_FOUND, f"The subnet ID '{_short(subnet)}' does not exist")
-
-
-def no_such_instance(instance: str) -> Failed:
-    return Failed(INSTANCE_NOT_FOUND, f"The instance ID '{_short(instance)}' does not exist")
+def no_such(kind: str, name: str) -> Failed:
+    """Of the other things: `kind` is a key of `KINDS`."""
+    code, prefix, parameter, text = KINDS[kind]
+    if not name:
+        return missing(parameter)
+    if not _is_id(prefix, name):
+        return Failed(_malformed_code(code), f'Invalid id: "{_short(name)}" (expecting "{prefix}-...")')
+    return Failed(code, f"The {text} '{name}' does not exist")
 
 
 def no_such_attachment(attachment: str) -> Failed:
@@ -86,11 +108,135 @@ def too_few_addresses() -> Failed:
     )
 
 
+def too_few_at_all() -> Failed:
+    return Failed(INVALID_VALUE, "There aren't sufficient free Ipv4 addresses or prefixes")
+
+
 def no_free_block() -> Failed:
     return Failed(
         INSUFFICIENT_CIDR_BLOCKS,
-        "The specified subnet does not have enough free cidr blocks to satisfy the request.",
+        "There are not enough free cidr blocks in the specified subnet to satisfy the request.",
     )
+
+
+def address_in_use(address: str) -> Failed:
+    return Failed(ADDRESS_IN_USE, f"Address {address} is in use.")
+
+
+def outside_subnet(address: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Address {_short(address)} does not fall within the subnet's address range")
+
+
+def reserved_by_ec2(address: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Address {address} is in subnet's reserved address range")
+
+
+def kept_for_prefixes(address: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Address {address} is in a CIDR reservation of the type prefix")
+
+
+def no_addresses_on(eni: str, kind: str) -> Failed:
+    return Failed(UNSUPPORTED, f"Network interface '{eni}' is of type {kind}, which has no IP addresses")
+
+
+def no_ipv6(subnet: str) -> Failed:
+    return Failed(INVALID_VALUE, f"The subnet '{subnet}' does not have an IPv6 CIDR block associated with it")
+
+
+def conflict(thing: str, cidr: str) -> Failed:
+    """`thing` is Subnet or Vpc."""
+    if thing == "Subnet":
+        return Failed("InvalidSubnet.Conflict", f"The CIDR '{_short(cidr)}' conflicts with another subnet")
+    return Failed("CidrConflict", f"The CIDR '{_short(cidr)}' conflicts with another CIDR of the VPC")
+
+
+def bad_range(thing: str, cidr: str) -> Failed:
+    return Failed(f"Invalid{thing}.Range", f"The CIDR '{_short(cidr)}' is invalid.")
+
+
+def too_many_cidrs(most: int) -> Failed:
+    return Failed("VpcCidrBlockLimitExceeded", f"This network has {most} CIDRs, which is the limit")
+
+
+def cidr_in_use(cidr: str, resource: str) -> Failed:
+    return Failed("OperationNotPermitted", f"The CIDR '{cidr}' of {resource} is its primary one or is in use")
+
+
+def no_such_id(text: str) -> Failed:
+    return Failed("InvalidID", f"The ID '{_short(text)}' is not valid")
+
+
+def has_dependents(kind: str, name: str) -> Failed:
+    if kind == "security-group":
+        return Failed(DEPENDENCY, f"resource {name} has a dependent object")
+    return Failed(DEPENDENCY, f"The {kind} '{name}' has dependencies and cannot be deleted.")
+
+
+def group_exists(name: str, vpc: str) -> Failed:
+    return Failed("InvalidGroup.Duplicate", f"The security group '{_short(name)}' already exists for VPC '{vpc}'")
+
+
+def default_group_stays(group: str) -> Failed:
+    return Failed("CannotDelete", f'the specified group: "{group}" name: "default" cannot be deleted by a user')
+
+
+def other_vpc(group: str) -> Failed:
+    return Failed(
+        "InvalidGroup.NotFound", f"The security group '{group}' does not exist in the VPC of the network interface"
+    )
+
+
+def not_a_trunk(eni: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Network interface '{eni}' is not a trunk network interface")
+
+
+def not_a_branch(eni: str, why: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Network interface '{eni}' cannot be a branch network interface: {why}")
+
+
+def vlan_in_use(vlan: int, trunk: str) -> Failed:
+    return Failed(INVALID_VALUE, f"VLAN ID {vlan} is already in use on trunk interface '{trunk}'")
+
+
+def wrong_kind(kind: str, instance_type: str) -> Failed:
+    return Failed(UNSUPPORTED, f"The instance type '{instance_type}' does not support interfaces of type {kind}")
+
+
+def not_attachable(eni: str, kind: str) -> Failed:
+    return Failed(UNSUPPORTED, f"Network interface '{eni}' is of type {kind}, which cannot be attached to an instance")
+
+
+def one_only(kind: str, place: str) -> Failed:
+    return Failed(ATTACHMENT_LIMIT_EXCEEDED, f"Only one network interface of type {kind} is allowed per {place}")
+
+
+def running(instance: str) -> Failed:
+    return Failed(WRONG_STATE, f"The instance '{instance}' is not in a valid state for this operation: it is running")
+
+
+def bad_type(name: str) -> Failed:
+    return Failed(INVALID_VALUE, f"Invalid value '{_short(name)}' for InstanceType.")
+
+
+def no_such_type(names: Iterable[str]) -> Failed:
+    listed = ", ".join(_short(name) for name in names)
+    return Failed("InvalidInstanceType", f"The following supplied instance types do not exist: [{listed}]")
+
+
+def bad_filter(name: str) -> Failed:
+    return Failed(INVALID_VALUE, f"The filter '{_short(name)}' is invalid")
+
+
+def no_such_token() -> Failed:
+    return Failed("InvalidPaginationToken", "The specified pagination token is invalid or expired")
+
+
+def dry_run() -> Failed:
+    return Failed(DRY_RUN, "Request would have succeeded, but DryRun flag is set.")
+
+
+def unauthorized() -> Failed:
+    return Failed(UNAUTHORIZED, "You are not authorized to perform this operation.")
 
 
 def too_many_interfaces(count: int, instance_type: str) -> Failed:
@@ -149,9 +295,16 @@ def throttled() -> Failed:
     return Failed(REQUEST_LIMIT_EXCEEDED, "Request limit exceeded.")
 
 
+def _malformed_code(code: str) -> str:
+    """`InvalidVpcID.NotFound` -> `InvalidVpcId.Malformed`; an instance's keeps its capital D."""
+    thing = code.removesuffix(".NotFound")
+    thing = thing.removesuffix("ID") + "Id" if thing.endswith("ID") and "Instance" not in thing else thing
+    return f"{thing}{'Id' if thing == 'InvalidGroup' else ''}.Malformed"
+
+
 def _is_id(kind: str, text: str) -> bool:
-    head, _, tail = text.partition("-")
-    return head == kind and 0 < len(tail) <= 40 and all(c in "0123456789abcdef-" for c in tail)
+    tail = text.removeprefix(f"{kind}-")
+    return tail != text and 0 < len(tail) <= 40 and all(c in "0123456789abcdef-" for c in tail)
 
 
 def _short(text: str) -> str:

@@ -12,10 +12,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from ipamd.core.calls import CreatedEni, CreateNetworkInterface
+from ipamd.core.calls import CreatedEni
+from ipamd.core.calls import CreateNetworkInterface as CoreCreation
 from ipamd.core.types import CidrText, EniId, Instant, Ipv4Text
 
+from . import answers
 from .limits import Limits
+from .requests import AssociateTrunkInterface, CreateNetworkInterface, RunInstances
 
 
 class _Row(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -23,25 +26,77 @@ class _Row(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
 
 
 class VpcRow(_Row, frozen=True, tag=True):
-    """The VPC: its CIDRs, first one primary, and the group that ENIs without groups get."""
+    """A VPC: its CIDRs, first one primary, and the group that ENIs without groups get."""
 
     vpc: str
     region: str
     cidrs: tuple[CidrText, ...]
     default_group: str
+    ipv6_cidr: CidrText = ""
+    tags: dict[str, str] = {}
+
+
+class VpcGone(_Row, frozen=True, tag=True):
+    """The VPC was deleted, its default group with it."""
+
+    vpc: str
 
 
 class SubnetRow(_Row, frozen=True, tag=True):
-    """One subnet of the VPC."""
+    """One subnet; `vpc` "" is the first VPC, as logs of before there were several have it."""
 
     subnet: str
     cidr: CidrText
     zone: str
     tags: dict[str, str] = {}
+    vpc: str = ""
+    ipv6_cidr: CidrText = ""
+
+
+class SubnetGone(_Row, frozen=True, tag=True):
+    """The subnet was deleted, its reservations with it."""
+
+    subnet: str
+
+
+class ReservationRow(_Row, frozen=True, tag=True):
+    """A range of a subnet, IPv4 or IPv6, that is kept for `prefix` or `explicit` use."""
+
+    reservation: str
+    subnet: str
+    cidr: CidrText
+    reservation_type: str
+    description: str = ""
+    tags: dict[str, str] = {}
+
+
+class ReservationGone(_Row, frozen=True, tag=True):
+    """The reservation was deleted; what is in use stays in use."""
+
+    reservation: str
+
+
+class GroupRow(_Row, frozen=True, tag=True):
+    """One security group, without its rules."""
+
+    group: str
+    name: str
+    vpc: str
+    description: str = ""
+    tags: dict[str, str] = {}
+
+
+class GroupGone(_Row, frozen=True, tag=True):
+    """The security group was deleted."""
+
+    group: str
 
 
 class InstanceRow(_Row, frozen=True, tag=True):
-    """One running instance. Its limits are written down, so a newer table does not change a running cloud."""
+    """One instance, running, or (`terminated_at` > 0) gone but still shown.
+
+    Its limits are written down, so a newer table does not change a running cloud.
+    """
 
     instance: str
     instance_type: str
@@ -49,10 +104,15 @@ class InstanceRow(_Row, frozen=True, tag=True):
     limits: Limits
     primary_eni: EniId
     launched_at: Instant = 0
+    tags: dict[str, str] = {}
+    terminated_at: Instant = 0
 
 
 class EniRow(_Row, frozen=True, tag=True):
-    """One ENI. `addresses[0]` is the primary one; an empty `attachment` means unattached (`available`)."""
+    """One ENI. `addresses[0]` is the primary one; an efa-only ENI has none.
+
+    An empty `attachment` means unattached. `association`, `trunk` and `vlan` are those of a branch on its trunk.
+    """
 
     eni: EniId
     mac: str
@@ -69,16 +129,28 @@ class EniRow(_Row, frozen=True, tag=True):
     device: int = -1
     card: int = 0
     delete_on_termination: bool = False
+    ipv6_addresses: tuple[str, ...] = ()
+    ipv6_prefixes: tuple[CidrText, ...] = ()
+    source_dest_check: bool = True
+    attached_at: Instant = 0
+    association: str = ""
+    trunk: EniId = ""
+    vlan: int = 0
 
     @property
     def status(self) -> str:
-        """EC2's word: `in-use` while attached, else `available`."""
-        return "in-use" if self.attachment else "available"
+        """EC2's word: `in-use` while attached, `associated` on a trunk, else `available`."""
+        return "in-use" if self.attachment else "associated" if self.association else "available"
 
     @property
     def slots(self) -> int:
         """IPv4 slots in use: each address and each prefix counts one (LIM-1)."""
         return len(self.addresses) + len(self.prefixes)
+
+    @property
+    def ipv6_slots(self) -> int:
+        """IPv6 slots in use, counted in the same way."""
+        return len(self.ipv6_addresses) + len(self.ipv6_prefixes)
 
 
 class EniGone(_Row, frozen=True, tag=True):
@@ -88,20 +160,49 @@ class EniGone(_Row, frozen=True, tag=True):
 
 
 class TokenRow(_Row, frozen=True, tag=True):
-    """A client token that was used, with what it was sent with and what it made."""
+    """A client token as logs of before `UsedToken` have it: read, never written."""
 
     token: str
-    call: CreateNetworkInterface
+    call: CoreCreation
     result: CreatedEni
     at: Instant
 
 
-Row: TypeAlias = VpcRow | SubnetRow | InstanceRow | EniRow | EniGone | TokenRow
+class UsedToken(_Row, frozen=True, tag=True):
+    """A client token that was used, with what it was sent with and what was answered."""
+
+    token: str
+    request: CreateNetworkInterface | RunInstances | AssociateTrunkInterface
+    answer: answers.NetworkInterface | answers.Launched | answers.TrunkAssociation
+    at: Instant
 
 
-def identifier(kind: str, seed: int, serial: int) -> str:
-    """An EC2 id of the long form: `eni-0` and 16 hex digits, and so for every kind."""
-    return f"{kind}-0{_hash(kind, seed, serial)[:16]}"
+Row: TypeAlias = (
+    VpcRow | VpcGone | SubnetRow | SubnetGone | ReservationRow | ReservationGone | GroupRow | GroupGone
+    | InstanceRow | EniRow | EniGone | TokenRow | UsedToken
+)
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What a request is answered, and the rows that its effect is; without rows it changes nothing."""
+
+    answer: answers.Answer
+    rows: tuple[Row, ...] = ()
+    settled: bool = False
+    """Whether instance metadata shows it at once: how an instance begins."""
+
+
+def identifier(kind: str, seed: int, serial: int, n: int = 0) -> str:
+    """An EC2 id of the long form: `eni-0` and 16 hex digits, and so for every kind.
+
+    `n` tells the ids of one change apart.
+    """
+    return f"{kind}-0{_hash(f'{kind}/{n}' if n else kind, seed, serial)[:16]}"
+
+
+def association_id(kind: str, resource: str, cidr: CidrText) -> str:
+    """The id of a CIDR's association with its VPC or subnet, a function of both."""
+    return f"{kind}-0{_hash(f'{resource} {cidr}', 0, 0)[:16]}"
 
 
 def mac_address(seed: int, serial: int) -> str:

@@ -1,8 +1,9 @@
-"""What a look sees: instance metadata with its lag, and EC2's descriptions, which are the truth."""
+"""What a look sees: instance metadata with its lag, and EC2's descriptions, which are the truth or a little old."""
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import TypeVar, assert_never, cast
 
 from ipamd.core.calls import (
     Attachment,
@@ -14,6 +15,7 @@ from ipamd.core.calls import (
     EnisView,
     Failed,
     FindNetworkInterfaces,
+    MetadataEni,
     MetadataView,
     ReadMetadata,
     Subnet,
@@ -22,10 +24,61 @@ from ipamd.core.calls import (
 )
 from ipamd.core.types import Instant
 
-from . import refusals
+from . import answers, describe, refusals
+from .past import Undone
 from .port import Ec2Look
-from .rows import EniRow
+from .rows import EniRow, GroupRow, InstanceRow, ReservationRow, SubnetRow, VpcRow, draw
 from .state import Vpc
+
+R = TypeVar("R")
+
+
+class Seen:
+    """The cloud's rows as one read finds them: as they are, or all as they were at one moment before."""
+
+    def __init__(self, vpc: Vpc, now: Instant) -> None:
+        """With stale reads, each draws its own age."""
+        self.settings = vpc.settings
+        self.vpcs: dict[str, VpcRow] = vpc.vpcs
+        self.subnets: dict[str, SubnetRow] = vpc.subnets
+        self.enis: dict[str, EniRow] = vpc.enis
+        self.instances: dict[str, InstanceRow] = vpc.instances
+        self.terminated: dict[str, InstanceRow] = vpc.terminated
+        self.groups: dict[str, GroupRow] = vpc.groups
+        self.reservations: dict[str, ReservationRow] = vpc.reservations
+        self._spaces = vpc.spaces
+        self._free: Mapping[str, object] = {}
+        if not vpc.settings.stale:
+            return
+        vpc.reads += 1
+        undone = vpc.past.since(now - draw("stale", vpc.settings.seed, vpc.reads) % (vpc.settings.stale + 1))
+        self._free = undone.get("free", {})
+        self.vpcs = _as_it_was(vpc.vpcs, undone, "vpcs")
+        self.subnets = _as_it_was(vpc.subnets, undone, "subnets")
+        self.enis = _as_it_was(vpc.enis, undone, "enis")
+        self.instances = _as_it_was(vpc.instances, undone, "instances")
+        self.terminated = _as_it_was(vpc.terminated, undone, "terminated")
+        self.groups = _as_it_was(vpc.groups, undone, "groups")
+        self.reservations = _as_it_was(vpc.reservations, undone, "reservations")
+
+    def free(self, subnet: str) -> int:
+        """AvailableIpAddressCount."""
+        old = self._free.get(subnet)
+        return cast(int, old) if old is not None else self._spaces[subnet].free
+
+    def attached(self, instance: str) -> list[EniRow]:
+        """The ENIs of an instance by card and device."""
+        enis = [e for e in self.enis.values() if e.instance == instance]
+        return sorted(enis, key=lambda e: (e.card, e.device))
+
+
+def _as_it_was(now: dict[str, R], undone: Undone, table: str) -> dict[str, R]:
+    changed = undone.get(table)
+    if not changed:
+        return now
+    merged = {key: row for key, row in now.items() if key not in changed}
+    merged.update({key: cast(R, old) for key, old in changed.items() if old is not None})
+    return merged
 
 
 def see(vpc: Vpc, look: Ec2Look, now: Instant, instance: str) -> View | Failed:
@@ -34,19 +87,21 @@ def see(vpc: Vpc, look: Ec2Look, now: Instant, instance: str) -> View | Failed:
         case ReadMetadata():
             return vpc.faults.seen(metadata(vpc, now, instance))
         case DescribeNetworkInterfaces():
-            return described(vpc, look.ids)
+            return described(Seen(vpc, now), look.ids)
         case FindNetworkInterfaces():
-            found = (e for e in vpc.enis.values() if not e.attachment and look.tags.items() <= e.tags.items())
+            enis = Seen(vpc, now).enis.values()
+            found = (e for e in enis if e.status == "available" and look.tags.items() <= e.tags.items())
             return EnisView(tuple(ec2_eni(e) for e in found))
         case DescribeInstances():
-            return attachments(vpc, instance)
+            return attachments(vpc, now, instance)
         case DescribeSubnets():
-            zone = vpc.instances[instance].zone
+            home, seen = vpc.instances[instance], Seen(vpc, now)
+            around = vpc.vpc_of(vpc.enis[home.primary_eni].subnet).vpc
             return SubnetsView(
                 tuple(
-                    Subnet(s.subnet, s.cidr, vpc.spaces[s.subnet].free, s.zone, s.tags)
-                    for s in vpc.subnets.values()
-                    if s.zone == zone
+                    Subnet(s.subnet, s.cidr, seen.free(s.subnet), s.zone, s.tags)
+                    for s in seen.subnets.values()
+                    if s.zone == home.zone and s.vpc == around
                 )
             )
         case _:
@@ -55,28 +110,72 @@ def see(vpc: Vpc, look: Ec2Look, now: Instant, instance: str) -> View | Failed:
 
 def metadata(vpc: Vpc, now: Instant, instance: str) -> MetadataView:
     """The instance's attached ENIs as they were `metadata_lag` ago; the groups are the primary ENI's."""
-    shown = [s for h in vpc.shown.get(instance, {}).values() if (s := h.seen(now)) is not None]
-    shown.sort(key=lambda s: (s.eni.card, s.eni.device))
-    primary = vpc.instances[instance].primary_eni
-    groups = next((s.security_groups for s in shown if s.eni.eni == primary), ())
+    shown = metadata_rows(vpc, now, instance)
+    host = vpc.instances[instance]
+    primary = vpc.enis[host.primary_eni]
+    groups = next((s.security_groups for s in shown if s.eni == primary.eni), ())
+    around = vpc.cidrs[vpc.subnets[primary.subnet].vpc].seen(now)
     return MetadataView(
-        enis=tuple(s.eni for s in shown), vpc_cidrs=vpc.cidrs.seen(now), security_groups=groups
+        enis=tuple([_metadata_eni(vpc, s) for s in shown]), vpc_cidrs=around.cidrs, security_groups=groups
     )
 
 
-def described(vpc: Vpc, ids: tuple[str, ...]) -> EnisView | Failed:
+def metadata_rows(vpc: Vpc, now: Instant, instance: str) -> list[EniRow]:
+    """The ENIs that instance metadata shows, by card and device."""
+    shown = [s for h in vpc.shown.get(instance, {}).values() if (s := h.seen(now)) is not None]
+    shown.sort(key=lambda s: (s.card, s.device))
+    return shown
+
+
+def instance_metadata(vpc: Vpc, now: Instant, instance: str) -> answers.InstanceMetadata | Failed:
+    """Everything an instance's own metadata shows of its network, IPv6 included."""
+    host = vpc.instances.get(instance)
+    if host is None:
+        return refusals.no_such("instance", instance)
+    shown = metadata_rows(vpc, now, instance)
+    home = vpc.subnets[vpc.enis[host.primary_eni].subnet].vpc
+    names = dict.fromkeys(row.subnet for row in shown)
+    return answers.InstanceMetadata(
+        instance=instance,
+        instance_type=host.instance_type,
+        region=vpc.region,
+        zone=host.zone,
+        interfaces=tuple(describe.network_interface(vpc, row) for row in shown),
+        subnets={name: describe.subnet(vpc, vpc.subnets[name], 0) for name in names},
+        vpc=describe.vpc_description(vpc, vpc.cidrs[home].seen(now)),
+        launched_at=host.launched_at,
+        tags=host.tags,
+    )
+
+
+def _metadata_eni(vpc: Vpc, row: EniRow) -> MetadataEni:
+    return MetadataEni(
+        eni=row.eni,
+        mac=row.mac,
+        device=row.device,
+        subnet=row.subnet,
+        subnet_cidr=vpc.subnets[row.subnet].cidr,
+        addresses=row.addresses,
+        prefixes=row.prefixes,
+        card=row.card,
+    )
+
+
+def described(seen: Seen, ids: tuple[str, ...]) -> EnisView | Failed:
     """The named ENIs in the order asked for, all of them for no names; one unknown name fails the whole."""
     for eni in ids:
-        if eni not in vpc.enis:
+        if eni not in seen.enis:
             return refusals.no_such_eni(eni)
-    return EnisView(tuple(ec2_eni(vpc.enis[e]) for e in (ids or vpc.enis)))
+    return EnisView(tuple([ec2_eni(seen.enis[e]) for e in (ids or seen.enis)]))
 
 
-def attachments(vpc: Vpc, instance: str) -> AttachmentsView:
+def attachments(vpc: Vpc, now: Instant, instance: str) -> AttachmentsView:
     """The instance's ENIs by card and device."""
-    enis = [vpc.enis[e] for e in vpc.attached.get(instance, {})]
-    enis.sort(key=lambda e: (e.card, e.device))
-    return AttachmentsView(tuple(Attachment(e.eni, e.device, e.card) for e in enis))
+    if vpc.settings.stale:
+        enis = Seen(vpc, now).attached(instance)
+    else:
+        enis = sorted((vpc.enis[e] for e in vpc.attached.get(instance, ())), key=lambda e: (e.card, e.device))
+    return AttachmentsView(tuple([Attachment(e.eni, e.device, e.card) for e in enis]))
 
 
 def ec2_eni(row: EniRow) -> Ec2Eni:

@@ -77,7 +77,7 @@ def test_enough_addresses_but_no_aligned_block() -> None:
     outcome = apply(vpc, AssignPrivateIpAddresses(primary(vpc), 0, 1), 0)
     assert outcome == Failed(
         "InsufficientCidrBlocks",
-        "The specified subnet does not have enough free cidr blocks to satisfy the request.",
+        "There are not enough free cidr blocks in the specified subnet to satisfy the request.",
     )
 
 
