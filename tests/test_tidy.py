@@ -42,6 +42,7 @@ ROOMS_OF_LIBRARIES = {
     "grpc_health": ("ipamd.server",),
     "grpc_reflection": ("ipamd.server",),
     "h2": ("cni_plugin",),
+    "PIL": ("ipamd.ec2.subnets",),
     "lightkube": ("ipamd.k8s",),
     "moto": ("ipamd.ec2",),
     "prometheus_client": ("ipamd.server",),
