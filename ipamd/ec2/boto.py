@@ -108,7 +108,8 @@ class BotoCloud:
                 rows = await self._listed(look, "describe_network_interfaces", views.by_ids(look.ids, facts.vpc))
                 return views.enis_view(rows, look.ids)
             case FindNetworkInterfaces():
-                return views.enis_view(await self._listed(look, "describe_network_interfaces", views.unattached(look)))
+                asked = views.unattached(look, facts.vpc)
+                return views.enis_view(await self._listed(look, "describe_network_interfaces", asked))
             case DescribeInstances():
                 return views.attachments_view(await self._instance())
             case DescribeSubnets():

@@ -5,8 +5,8 @@
     attached to another instance       nothing
     made through this door             everything
     unattached                         if it was ours while it was attached, or carries the tag of a node's ENI:
-                                       this node's, or (delete only) any node's with a description of `aws-K8S-`
-                                       (EC2-42)
+                                       this node's, or any node's with a description of `aws-K8S-`, which may be
+                                       tagged with createdAt and deleted (EC2-42, EC2-43)
 
 What is not known is described first; what is described on the way anyway is remembered.
 """
@@ -21,6 +21,7 @@ from ipamd.core.calls import (
     ENI_NOT_FOUND,
     CreatedEni,
     CreateNetworkInterface,
+    CreateTags,
     DeleteNetworkInterface,
     DescribeNetworkInterfaces,
     DetachNetworkInterface,
@@ -35,6 +36,7 @@ from ipamd.core.types import CallId, EniId
 
 from .port import Ec2, Ec2Error, Ec2Look, Feature, operation
 
+CREATED_AT: Final = "node.k8s.amazonaws.com/createdAt"
 DESCRIPTION: Final = "aws-K8S-"
 """How the description of every ENI begins that a node made (EC2-1, EC2-42)."""
 
@@ -108,7 +110,10 @@ class Guarded:
                 if error.code == ENI_NOT_FOUND or error.code.endswith(".Malformed"):
                     return ""
                 raise Ec2Error(operation(call), error.code, error.message) from None
-        if isinstance(call, DeleteNetworkInterface) and eni in self._leaked:
+        if eni in self._leaked and (
+            isinstance(call, DeleteNetworkInterface)
+            or (isinstance(call, CreateTags) and set(call.tags) == {CREATED_AT})
+        ):
             return ""
         return self._foreign.get(eni, "")
 

@@ -20,10 +20,10 @@ def by_ids(ids: tuple[str, ...], vpc: str) -> dict[str, Any]:
     return {"Filters": _filters({"vpc-id": vpc}), "MaxResults": PAGE}
 
 
-def unattached(look: FindNetworkInterfaces) -> dict[str, Any]:
-    """DescribeNetworkInterfaces of what hangs on nothing and carries all the tags."""
+def unattached(look: FindNetworkInterfaces, vpc: str) -> dict[str, Any]:
+    """DescribeNetworkInterfaces of what hangs on nothing in the VPC and carries all the tags (EC2-42)."""
     tags = {f"tag:{key}": value for key, value in sorted(look.tags.items())}
-    return {"Filters": _filters({"status": "available", **tags}), "MaxResults": PAGE}
+    return {"Filters": _filters({"status": "available", "vpc-id": vpc, **tags}), "MaxResults": PAGE}
 
 
 def subnets_of(vpc: str, zone: str) -> dict[str, Any]:

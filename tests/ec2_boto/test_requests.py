@@ -282,7 +282,8 @@ async def test_listings_are_read_to_the_end(sky: Weather) -> None:
     assert [eni.eni for eni in seen.enis] == ["eni-0", "eni-1", "eni-2"]
     assert sky.asked[0]["MaxResults"] == "1000"
     assert sky.asked[0]["Filter.1.Name"] == "status"
-    assert (sky.asked[0]["Filter.2.Name"], sky.asked[0]["Filter.2.Value.1"]) == ("tag:who", "me")
+    assert (sky.asked[0]["Filter.2.Name"], sky.asked[0]["Filter.2.Value.1"]) == ("vpc-id", "vpc-0a")
+    assert (sky.asked[0]["Filter.3.Name"], sky.asked[0]["Filter.3.Value.1"]) == ("tag:who", "me")
     assert "MaxResults" not in sky.asked[3]
 
 
