@@ -115,26 +115,20 @@ def trunk_association(row: EniRow) -> answers.TrunkAssociation:
 
 def instance(tables: Tables, row: InstanceRow, enis: list[EniRow]) -> answers.Instance:
     """A running one with its ENIs by card and device, or a terminated one, which has none."""
-    facts = {
-        "instance": row.instance,
-        "instance_type": row.instance_type,
-        "zone": row.zone,
-        "launched_at": row.launched_at,
-        "owner": tables.settings.account,
-        "tags": row.tags,
-    }
     primary = next((e for e in enis if e.eni == row.primary_eni), None)
-    if row.terminated_at or primary is None:
-        state = "terminated" if row.terminated_at else "running"
-        return answers.Instance(**facts, state=state)
-    enis = sorted(enis, key=lambda e: (e.card, e.device))
-    home = tables.subnets.get(primary.subnet)
+    home = tables.subnets.get(primary.subnet) if primary else None
     return answers.Instance(
-        **facts,
+        instance=row.instance,
+        instance_type=row.instance_type,
+        zone=row.zone,
+        state="terminated" if row.terminated_at else "running",
         vpc=home.vpc if home else "",
-        subnet=primary.subnet,
-        primary=primary.addresses[0],
-        interfaces=tuple(network_interface(tables, e) for e in enis),
+        subnet=primary.subnet if primary else "",
+        primary=primary.addresses[0] if primary else "",
+        interfaces=tuple(network_interface(tables, e) for e in sorted(enis, key=lambda e: (e.card, e.device))),
+        launched_at=row.launched_at,
+        owner=tables.settings.account,
+        tags=row.tags,
     )
 
 

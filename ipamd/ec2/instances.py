@@ -52,7 +52,9 @@ def run(vpc: Vpc, request: RunInstances, now: Instant) -> Effect | Failed:
     finally:
         for one in started:
             _release(vpc, one.enis)
-    rows: list[Row] = [row for one in started for row in (one.instance, *one.enis)]
+    rows: list[Row] = []
+    for one in started:
+        rows += [one.instance, *one.enis]
     answer = answers.Launched(tuple(describe.instance(vpc, one.instance, list(one.enis)) for one in started))
     if request.token:
         rows.append(UsedToken(request.token, request, answer, now))

@@ -7,7 +7,7 @@ one. The verbs are those of `space.Space`; reservations work as there. Addresses
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network, ip_network
 from typing import Final
 
 from .space import RESERVED_AT_START, GroupSet, Place, lowest
@@ -217,3 +217,19 @@ def _network(what: str, cidr: str, length: int) -> IPv6Network:
     if network is None or network.prefixlen != length:
         raise ValueError(f"{what} {cidr[:100]!r}: want an IPv6 CIDR of length /{length}")
     return network
+
+
+def ip6(text: str) -> int:
+    """The number of an IPv6 address; raises ValueError."""
+    return int(IPv6Address(text))
+
+
+def ip6_text(address: int) -> str:
+    """An IPv6 address in its canonical form."""
+    return str(IPv6Address(address))
+
+
+def extent(cidr: str) -> tuple[int, int]:
+    """First address and size of an IPv4 or IPv6 CIDR; raises ValueError if bits are set beyond its length."""
+    network = ip_network(cidr)
+    return int(network.network_address), network.num_addresses
