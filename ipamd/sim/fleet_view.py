@@ -79,6 +79,12 @@ class NodeFacts(_Words, frozen=True, kw_only=True):
     """Shortest and longest time that adding addresses or prefixes to an ENI took so far; 0, 0 for none."""
     new_eni_ms: tuple[int, int] | UnsetType = UNSET
     """The same of making and attaching an ENI."""
+    slow_assigns: int | UnsetType = UNSET
+    """Those assigns that took a second or longer."""
+    slow_enis: int | UnsetType = UNSET
+    """Those new ENIs that took longer than ten seconds."""
+    quick_enis: int | UnsetType = UNSET
+    """Those that took less than a second, as an assign does."""
     paused: bool | UnsetType = UNSET
     """Whether the pool asks for nothing because the subnet was found exhausted (120 s)."""
     crashes: int | UnsetType = UNSET
@@ -164,7 +170,7 @@ def facts(
 
 
 def _node(fleet: Fleet, node: FleetNode, texts: tuple[str, ...]) -> NodeFacts:
-    state = node.engine.state
+    state = State() if node.terminated else node.engine.state  # of what is gone there is nothing to tell
     pool = views.pool(state, fleet.now)
     held = views.pods(state)
     known = {pod.address for pod in held}
@@ -173,14 +179,14 @@ def _node(fleet: Fleet, node: FleetNode, texts: tuple[str, ...]) -> NodeFacts:
     attached.sort(key=lambda eni: (eni.card, eni.device))
     refusals = _refusals(node)
     assigns, creations = _durations(node)
-    settings = state.settings
+    settings, limits = node.engine.settings, node.engine.node
     return NodeFacts(
         state=_state_of(node),
         max_pods=node.max_pods,
         pods=len(running),
         waiting=len(node.pods) - len(running),
-        enis_max=state.node.enis_max,
-        slots_per_eni=state.node.ips_per_eni,
+        enis_max=limits.enis_max,
+        slots_per_eni=limits.ips_per_eni,
         enis=len(pool.enis),
         slots=tuple(eni.slots for eni in attached),
         prefixes=sum(eni.prefixes for eni in pool.enis),
@@ -199,8 +205,11 @@ def _node(fleet: Fleet, node: FleetNode, texts: tuple[str, ...]) -> NodeFacts:
         refusals=refusals,
         calls=dict(sorted(node.engine.requests.items())),
         failures=_failures(node),
-        assign_ms=assigns,
-        new_eni_ms=creations,
+        assign_ms=_span(assigns),
+        new_eni_ms=_span(creations),
+        slow_assigns=sum(length >= SECOND for length in assigns),
+        slow_enis=sum(length > 10 * SECOND for length in creations),
+        quick_enis=sum(length < SECOND for length in creations),
         paused=paused(state, fleet.now),
         crashes=node.crashes,
         groups_shared=all(eni.security_groups == attached[0].security_groups for eni in attached),
@@ -234,11 +243,12 @@ def _failures(node: FleetNode) -> dict[str, int]:
     return dict(sorted(Counter(end.code for end in ends).items()))
 
 
-def _durations(node: FleetNode) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(shortest, longest) of successful assigns, and of ENIs from the request until they were attached, in ms."""
+def _durations(node: FleetNode) -> tuple[list[int], list[int]]:
+    """How long successful assigns took, and ENIs from the request until they were attached, in ns."""
     begun: dict[int, tuple[int, bool]] = {}
     asked = 0
-    assigns, creations = [], []
+    assigns: list[int] = []
+    creations: list[int] = []
     for record in node.records:
         for event in record.events:
             match event:
@@ -252,7 +262,7 @@ def _durations(node: FleetNode) -> tuple[tuple[int, int], tuple[int, int]]:
                     creations.append(record.at - asked)
                 case _:
                     pass
-    return _span(assigns), _span(creations)
+    return assigns, creations
 
 
 def _span(lengths: list[int]) -> tuple[int, int]:

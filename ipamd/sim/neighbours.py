@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 def ask(vpc: Vpc, request: Request, now: Instant) -> answers.Answer:
     """EC2's answer to one request. Raises `Refusal`."""
-    answer = serve(vpc, request, now)
+    answer = serve(vpc, request, now).answer
     if isinstance(answer, Failed):
         raise Refusal(f"{type(request).__name__}: {answer.code}: {answer.message}")
     assert not isinstance(answer, Lost), "replies are not lost here"
