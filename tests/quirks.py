@@ -108,6 +108,13 @@ SWITCHED: Final = (
         "the fallback is for nodes without that permission",
     ),
     switched(
+        "unparsable_created_at_leaks",
+        ("EC2-44",),
+        "an unattached ENI whose createdAt tag cannot be read is tagged anew and deleted all the same",
+        "it counts as fresh: it is tagged anew and judged an hour later",
+        "a tag somebody mistyped is no reason to delete what may be in use in a minute",
+    ),
+    switched(
         "keeps_serving_after_sigterm",
         ("RPC-8",),
         "SIGTERM only stops scaling; the process serves until it is killed",

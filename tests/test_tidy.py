@@ -30,6 +30,7 @@ CORE_MAY_IMPORT = {
     "math",
     "msgspec",
     "typing",
+    "re",
     "zlib",
 }
 

@@ -43,7 +43,7 @@ SCOPE: Final = {
     "DM": numbers((1, 49), (56, 66)),
     "POOL": numbers((1, 38)),
     "INIT": numbers((1, 40)),
-    "EC2": numbers((0, 10), 14, 15, (20, 25)),
+    "EC2": numbers((0, 10), 14, 15, (20, 25), (40, 44)),
 }
 """What the first release answers for: one Linux node, IPv4, one network card."""
 
@@ -53,7 +53,6 @@ CARDS = "several network cards"
 POD_ENI = "trunk and branch ENIs"
 CUSTOM = "custom networking, which needs the Kubernetes API"
 HOST = "wiring of the real host"
-CLEANER = "the leaked-ENI cleaner"
 AWS = "the backend for AWS itself"
 IMAGE = "read by the container's entrypoint, not by the daemon"
 
@@ -61,14 +60,14 @@ LATER: Final = {
     "DM-14": IPV6, "DM-23": IPV6,
     "POOL-12": CARDS, "POOL-14": IPV6, "POOL-19": KUBERNETES,
     "INIT-2": KUBERNETES, "INIT-3": KUBERNETES, "INIT-4": KUBERNETES, "INIT-5": KUBERNETES, "INIT-7": KUBERNETES,
-    "INIT-8": HOST, "INIT-10": CLEANER, "INIT-15": KUBERNETES,
+    "INIT-8": HOST, "INIT-15": KUBERNETES,
     "INIT-19": HOST, "INIT-23": IPV6,
     "EC2-0": AWS, "EC2-23": KUBERNETES,
     "RPC-22": POD_ENI, "RPC-23": POD_ENI, "RPC-24": POD_ENI, "RPC-25": POD_ENI, "RPC-27": POD_ENI, "RPC-28": POD_ENI,
     "RPC-32": CARDS, "RPC-36": IPV6, "RPC-39": KUBERNETES, "RPC-49": KUBERNETES, "RPC-54": KUBERNETES,
     "RPC-56": CARDS, "RPC-57": CARDS,
     "TV-9": IPV6, "TV-10": IPV6, "TV-24": CARDS, "TV-35": CUSTOM, "TV-36": CUSTOM, "TV-47": CARDS, "TV-58": POD_ENI,
-    "TV-65": IPV6, "TV-77": CLEANER, "TV-79": AWS,
+    "TV-65": IPV6, "TV-79": AWS,
     "LIM-4": AWS, "LIM-5": AWS, "HTTP-26": AWS,
     **dict.fromkeys(("ENV-60", "ENV-61", "ENV-62", "ENV-63", "ENV-64", "ENV-65", "ENV-66", "ENV-67", "ENV-68"), IMAGE),
     **dict.fromkeys(("ENV-70", "ENV-71", "ENV-72"), IMAGE),

@@ -86,6 +86,7 @@ def _settings(chosen: Chosen, quirks: Quirks, prefixes: bool) -> Settings:
         ip_cooldown_period=chosen.count("IP_COOLDOWN_PERIOD"),
         subnet_discovery=chosen.flag("ENABLE_SUBNET_DISCOVERY"),
         provisioning_disabled=chosen.flag("DISABLE_NETWORK_RESOURCE_PROVISIONING") or imds_only,
+        leaked_cleanup_disabled=chosen.flag("DISABLE_LEAKED_ENI_CLEANUP") or imds_only,
         manage_enis_non_schedulable=chosen.flag("AWS_MANAGE_ENIS_NON_SCHEDULABLE"),
         manage_untagged_eni=chosen.flag("MANAGE_UNTAGGED_ENI"),
         cluster_name=chosen.text("CLUSTER_NAME"),

@@ -19,6 +19,7 @@ from .work import Adoption, Candidate
 
 NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
 INSTANCE_TAG = "node.k8s.amazonaws.com/instance_id"
+CREATED_AT = "node.k8s.amazonaws.com/createdAt"
 MAIN_TABLE = 254
 HOST_TRIES = 6
 """INIT-34: the first attempt and five retries."""

@@ -13,8 +13,9 @@ from .calls import Failed, Look, Outcome, View
 from .settings import Node, Settings
 from .types import CallId, EniId, Ipv4Text, Pod, Sandbox
 
-Lane: TypeAlias = Literal["pool", "watch", "purge"]
-"""Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32)."""
+Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks"]
+"""Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32),
+the hourly search for leaked ENIs (EC2-41)."""
 
 
 class _Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):

@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from . import assign, fill, grow, init, plan, resync, shed, watch
+from . import assign, fill, grow, init, leaks, plan, resync, shed, watch
 from . import events as ev
 from .calls import Call, Failed, Lost, Outcome, Succeeded
 from .commands import (
@@ -30,7 +30,7 @@ from .purge import purge_due, purges_after_release
 from .state import State
 from .steps import logged
 from .types import CallId, Instant
-from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, SyncHost, Trim, Work
+from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Trim, Work
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -89,6 +89,11 @@ def _tick(state: State, lane: Lane, now: Instant) -> list[ev.Event]:
             if step is None or state.watch.call is not None:
                 return []
             return _call(state, step.call, "watch") if step.call is not None else watch.evaluate()
+        case "leaks":
+            sweep = leaks.want(state, now)
+            if sweep is None or sweep.call is None or sweep.due > now or state.leaks.call is not None:
+                return []
+            return _call(state, sweep.call, "leaks")
         case "purge":
             return purge_due(state, now) if state.phase == "ready" else []
         case _:
@@ -133,7 +138,7 @@ def _evaluate(state: State, work: Work, now: Instant) -> list[ev.Event]:
             return resync.evaluate(state, work)
         case Fill():
             return fill.skip_gone(state, work)
-        case Trim() | Shed() | ApplyGroups() | SyncHost():
+        case Trim() | Shed() | ApplyGroups() | SyncHost() | Sweep():
             raise AssertionError(f"{type(work).__name__} always asks something")
         case _:
             assert_never(work)
@@ -148,6 +153,8 @@ def _observed(state: State, command: Observed, now: Instant) -> list[ev.Event]:
         step = plan.want(state, work, now)
         if step.look == command.look and step.due <= now:
             return _seen(state, work, command, now)
+    if state.phase == "ready" and command.look == leaks.look(state):
+        return leaks.observe(state, command.seen, now)
     if state.phase == "ready" and command.look == watch.look():
         return watch.observe(state, command.seen)
     return []
@@ -165,7 +172,7 @@ def _seen(state: State, work: Work, command: Observed, now: Instant) -> list[ev.
             return shed.observe(work, command.seen)
         case Resync():
             return resync.observe(state, work, command.seen, now)
-        case Trim() | Free() | ApplyGroups() | SyncHost():
+        case Trim() | Free() | ApplyGroups() | SyncHost() | Sweep():
             raise AssertionError(f"{type(work).__name__} looks at nothing")
         case _:
             assert_never(work)
@@ -181,6 +188,8 @@ def _settle(state: State, command: Settle, now: Instant) -> list[ev.Event]:
     if running.lane == "side" or running.lane == "purge":
         fine = isinstance(outcome, Succeeded)
         return [ended] if fine else [ended, logged(type(running.call).__name__, outcome)]
+    if running.lane == "leaks":
+        return [ended, *leaks.settle(state, outcome, now)]
     if running.lane == "watch":
         return [ended, *watch.settle(state, outcome)]
     work = state.pool.work
@@ -214,7 +223,7 @@ def _advance(state: State, work: Work, outcome: Outcome, now: Instant) -> list[e
             return shed.settle(state, work, outcome, now)
         case Resync():
             return resync.settle(state, work, outcome, now)
-        case Free() | ApplyGroups() | SyncHost():
+        case Free() | ApplyGroups() | SyncHost() | Sweep():
             raise AssertionError(f"{type(work).__name__} makes no call in the pool lane")
         case _:
             assert_never(work)

@@ -9,6 +9,7 @@ from .calls import CreateNetworkInterface
 from .state import (
     Address,
     Eni,
+    Lane,
     Pending,
     Running,
     State,
@@ -53,7 +54,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.CallEnded():
             _call_ended(state, event)
         case ev.WorkMoved():
-            lane = state.watch if event.lane == "watch" else state.pool
+            lane = _lane(state, event.lane)
             lane.work = event.work
             if event.work is None:
                 lane.since = at
@@ -105,7 +106,8 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             _started(state, event, at)
         case ev.NodeReady():
             state.phase = "ready"
-            state.watch.since = at
+            state.watch.since = state.leaks.since = at
+            state.leaks.next = "update"
             state.groups_stale = False
         case ev.InitFailed():
             state.phase = "failed"
@@ -149,18 +151,20 @@ def _cidr_removed(state: State, event: ev.CidrRemoved) -> None:
         store.drift_prefixes += block.prefix
 
 
+def _lane(state: State, name: str) -> Lane:
+    return {"watch": state.watch, "leaks": state.leaks}.get(name, state.pool)
+
+
 def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
     state.calls[event.call_id] = Running(event.call, event.lane, at)
     state.next_call = event.call_id + 1
-    if event.lane == "pool":
-        state.pool.call = event.call_id
-    elif event.lane == "watch":
-        state.watch.call = event.call_id
+    if event.lane in ("pool", "watch", "leaks"):
+        _lane(state, event.lane).call = event.call_id
 
 
 def _call_ended(state: State, event: ev.CallEnded) -> None:
     running = state.calls.pop(event.call_id, None)
-    for lane in (state.pool, state.watch):
+    for lane in (state.pool, state.watch, state.leaks):
         if lane.call == event.call_id:
             lane.call = None
     if running is not None and event.ended == "lost" and isinstance(running.call, CreateNetworkInterface):
@@ -221,8 +225,8 @@ def _started(state: State, event: ev.Started, at: Instant) -> None:
     state.terminating = False
     state.pool.work = Init()
     state.pool.call = None
-    state.watch.work = None
-    state.watch.call = None
+    state.watch.work = state.leaks.work = None
+    state.watch.call = state.leaks.call = None
     state.trouble = None
     if event.settings.quirks.restart_forgets:
         _forget_volatile(state, at)

@@ -47,6 +47,7 @@ from .calls import (
     Succeeded,
     View,
 )
+from .moments import rfc3339
 from .pool_linux import has_room_for_eni, limit_per_eni
 from .state import State
 from .steps import (
@@ -88,7 +89,7 @@ def token(state: State, call_id: CallId) -> str:
 def creation(state: State, work: Grow, now_text: str) -> CreateNetworkInterface:
     """EC2-1..3 for the best subnet that is left."""
     prefix_mode = state.settings.prefix_delegation
-    tags = {"node.k8s.amazonaws.com/createdAt": now_text, TOKEN_TAG: work.token} | adopt.cluster_tags(state)
+    tags = {adopt.CREATED_AT: now_text, TOKEN_TAG: work.token} | adopt.cluster_tags(state)
     return CreateNetworkInterface(
         subnet=work.subnets[0],
         security_groups=tuple(sorted(state.security_groups or ())),
@@ -349,17 +350,3 @@ def _adopting(state: State, work: Grow, result: adopt.Stuck | Adoption) -> list[
     if result.step == "check" and state.settings.quirks.exclusion_failure_skips_host:
         events += adopt.admit(state, work.adoption, with_blocks=False)
     return [*events, *_fail(work, "increaseIPPoolsetupENIFailed", result.failure)]
-
-
-def rfc3339(instant: Instant) -> str:
-    """`2026-08-21T10:15:00Z` of an instant, by the civil-from-days rule; whole seconds."""
-    days, rest = divmod(instant // 1_000_000_000, 86_400)
-    shifted = days + 719_468
-    era, day_of_era = divmod(shifted, 146_097)
-    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_index = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month_index + 2) // 5 + 1
-    month = month_index + 3 if month_index < 10 else month_index - 9
-    year = year_of_era + era * 400 + (month <= 2)
-    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}Z"

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from . import events as ev
-from . import fill, grow, init, resync, shed, watch
+from . import fill, grow, init, leaks, resync, shed, watch
 from .calls import Call, Look
 from .commands import Lane
 from .pool_linux import Balance, allocatable, balance, extra_enis_possible, has_room_for_eni
@@ -20,7 +20,7 @@ from .reasons import paused
 from .state import State
 from .steps import HALF, Want, after, moved
 from .types import SECOND, Instant
-from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, SyncHost, Then, Trim, Work
+from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Then, Trim, Work
 
 DECREASE_INTERVAL = 30 * SECOND
 """POOL-15 (c): between two scale-downs."""
@@ -71,8 +71,8 @@ def want(state: State, work: Work, now: Instant) -> Want:
             return Want()
         case Init():
             return init.want(state, work)
-        case ApplyGroups() | SyncHost():
-            raise AssertionError("work of the watch lane stands in the pool lane")
+        case ApplyGroups() | SyncHost() | Sweep():
+            raise AssertionError(f"{type(work).__name__} stands in the pool lane")
 
 
 def agenda(state: State, now: Instant) -> list[Due]:
@@ -85,6 +85,12 @@ def agenda(state: State, now: Instant) -> list[Due]:
     if state.phase == "ready" and state.watch.call is None:
         step = watch.want(state)
         dues.append(Due("watch", step.due) if step else Due("watch", watch.next_round(state, now), watch.look()))
+    if state.phase == "ready" and state.leaks.call is None and leaks.enabled(state):
+        sweep = leaks.want(state, now)
+        due = (
+            Due("leaks", leaks.next_round(state, now), leaks.look(state)) if sweep is None else Due("leaks", sweep.due)
+        )
+        dues.append(due)
     if state.purges and state.phase == "ready":
         dues.append(Due("purge", min(state.purges.values())))
     return dues

@@ -34,6 +34,8 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """DM-33: the purge of an excluded ENI's empty block neither fixes totals nor calls EC2."""
     discovery_needs_second_describe: bool = False
     """POOL-44: without DescribeSubnets the fallback to the primary subnet fails too."""
+    unparsable_created_at_leaks: bool = False
+    """EC2-44: an unattached ENI whose createdAt tag cannot be read is tagged anew and deleted all the same."""
     keeps_serving_after_sigterm: bool = False
     """RPC-8: SIGTERM only stops scaling; the process goes on serving until it is killed."""
 
@@ -52,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     ip_cooldown_period: int = 30
     """Seconds; negative means none (DM-28)."""
     subnet_discovery: bool = True
+    leaked_cleanup_disabled: bool = False
+    """ENV-11, or implied by ENV-10 (EC2-40)."""
     provisioning_disabled: bool = False
     """ENV-9, or implied by ENV-10."""
     manage_enis_non_schedulable: bool = False

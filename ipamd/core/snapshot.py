@@ -84,6 +84,8 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     last_decrease: Instant
     exhausted_at: Instant
     trouble: Trouble | None
+    leaks: FrozenLane | None = None
+    """Absent in snapshots of before there was a cleaner."""
 
 
 _PLAIN = (
@@ -124,6 +126,7 @@ def freeze(state: State, copy: bool = False) -> Frozen:
         stores=[FrozenStore(store.card, store.drift_total, store.drift_prefixes) for store in state.stores.values()],
         pool=_freeze_lane(state.pool),
         watch=_freeze_lane(state.watch),
+        leaks=_freeze_lane(state.leaks),
     )
 
 
@@ -160,7 +163,9 @@ def thaw(frozen: Frozen) -> State:
     state.pending = dict(frozen.pending)
     state.held = dict(frozen.held)
     state.purges = {(eni, cidr): due for eni, cidr, due in frozen.purges}
-    for lane, was in ((state.pool, frozen.pool), (state.watch, frozen.watch)):
+    for lane, was in ((state.pool, frozen.pool), (state.watch, frozen.watch), (state.leaks, frozen.leaks)):
+        if was is None:
+            continue
         lane.work, lane.call, lane.since, lane.next = was.work, was.call, was.since, was.next
     state.stores = {kept.card: type(state.stores[0])(kept.card) for kept in frozen.stores}
     for kept in frozen.stores:

@@ -173,7 +173,10 @@ class Store:
 
 
 class Lane(msgspec.Struct):
-    """One sequence of steps. Beats count from `since`; the pool lane's first beat after it is `next`."""
+    """One sequence of steps. Beats count from `since`; the pool lane's first beat after it is `next`.
+
+    In the lane of leaked ENIs `update` says that no round has ended yet: the first one does not wait an hour.
+    """
 
     work: Work | None = None
     call: CallId | None = None
@@ -185,7 +188,7 @@ class Running(msgspec.Struct, frozen=True):
     """A call whose end is not recorded yet."""
 
     call: Call
-    lane: Literal["pool", "watch", "purge", "side"]
+    lane: Literal["pool", "watch", "purge", "leaks", "side"]
     started_at: Instant
 
 
@@ -222,6 +225,7 @@ class State:
         self.stores: dict[int, Store] = {0: Store(0)}
         self.pool = Lane()
         self.watch = Lane()
+        self.leaks = Lane()
         self.calls: dict[CallId, Running] = {}
         self.next_call = 1
         self.pending: dict[EniId, Pending] = {}

@@ -157,6 +157,15 @@ class Resync(_Work, frozen=True):
     due: Instant = 0
 
 
+class Sweep(_Work, frozen=True):
+    """Leaked ENIs of one round (EC2-40..44): first those without a creation time are tagged, then the old ones go."""
+
+    untagged: tuple[EniId, ...] = ()
+    leaked: tuple[EniId, ...] = ()
+    attempt: int = 0
+    due: Instant = 0
+
+
 class ApplyGroups(_Work, frozen=True):
     """Setting changed security groups on every ENI, ascending id (POOL-51)."""
 
@@ -168,4 +177,4 @@ class SyncHost(_Work, frozen=True):
     """The VPC's CIDRs changed: host rules are programmed again (INIT-30)."""
 
 
-Work: TypeAlias = Init | Fill | Grow | Trim | Free | Shed | Resync | ApplyGroups | SyncHost
+Work: TypeAlias = Init | Fill | Grow | Trim | Free | Shed | Resync | ApplyGroups | SyncHost | Sweep

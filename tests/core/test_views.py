@@ -86,7 +86,7 @@ def test_loop_tells_what_is_wanted_in_flight_and_why() -> None:
     assert [(c.call_id, c.call, c.lane, c.started_at) for c in busy.calls] == [
         (1, "AssignPrivateIpAddresses", "pool", bench.now)
     ]
-    assert [due.lane for due in busy.next] == ["watch"]
+    assert [due.lane for due in busy.next] == ["watch", "leaks"]
 
 
 def test_trouble_is_named_with_its_code() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipamd.core import events as ev
-from ipamd.core.calls import Failed, Look, MetadataView, ReadMetadata, View
+from ipamd.core.calls import Failed, FindNetworkInterfaces, Look, MetadataView, ReadMetadata, View
 from ipamd.core.commands import DelNetwork, Observed, Tick
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND
@@ -107,8 +107,8 @@ async def test_a_lane_looks_once_at_a_time(tmp_path: Path) -> None:
         await rig.quiet()
         await rig.advance(60)
 
-        assert 1 <= before <= 2  # one a lane: pool and watch
-        assert all(isinstance(look, ReadMetadata) for look in asked)
+        assert 1 <= before <= 3  # one a lane: pool, watch and the search for leaked ENIs
+        assert all(isinstance(look, ReadMetadata | FindNetworkInterfaces) for look in asked)
         assert len(asked) > before
 
 
