@@ -40,7 +40,7 @@ def stray(node: Lab, age: float | str | None, description: str = "aws-K8S-i-othe
 
 
 def test_only_old_unattached_enis_of_the_cni_are_deleted() -> None:
-    """EC2-42, EC2-43, TV-77: another description, a young ENI or one without creation time stay; any instance's count."""
+    """EC2-42, EC2-43, TV-77: another description, a young one or one without creation time stays."""
     node = lab()
     old, young = stray(node, 600), stray(node, -ROUND)
     foreign, unstamped = stray(node, 600, "somebody's"), stray(node, None)
@@ -88,7 +88,7 @@ def test_it_can_be_switched_off(disabled: str) -> None:
 
 
 def test_rounds_are_an_hour_apart_and_up_to_299_s_late() -> None:
-    """EC2-41, INIT-10: the first begins within five minutes, each later one an hour after the one before, and is late anew."""
+    """EC2-41, INIT-10: the first begins within five minutes, each later one an hour on, late anew."""
     node = Lab(STILL).start().run(1)
     state, since = node.state, node.state.leaks.since
 
