@@ -18,27 +18,28 @@ REASONS: Final = (
 EXHAUSTED_PAUSE: Final = 120 * SECOND
 """POOL-18: no increase for so long after the subnet was found exhausted (inclusive)."""
 
+REMEDIES: Final = {
+    "target": "retry, or raise the warm targets",
+    "cooldown": "retry, lower IP_COOLDOWN_PERIOD, or raise the warm targets",
+    "attach_pending": "retry, or raise the warm targets",
+    "metadata_lag": "retry",
+    "eni_limit": "use a larger type, prefix delegation, or fewer pods a node",
+    "max_pods": "raise --max-pods",
+    "subnet_full": "add a subnet or lower the warm targets of its nodes",
+    "fragmented": "reserve a /28-aligned range for prefixes, or use another subnet",
+    "excluded_subnet": "remove kubernetes.io/role/cni=0",
+    "throttled": "raise the warm targets so that fewer calls are needed, or ask for a higher rate",
+    "permission": "grant the node's role the EC2 actions",
+    "api_error": "see the log for EC2's message",
+    "terminating": "the next daemon answers the retry",
+}
+"""Reason -> what may be done about it, where the reason alone tells that."""
+
 _BY_CODE: Final = {
-    INSUFFICIENT_CIDR_BLOCKS: (
-        "fragmented",
-        "the subnet has no free aligned /28 block",
-        "reserve a /28-aligned range for prefixes, or use another subnet",
-    ),
-    INSUFFICIENT_FREE_ADDRESSES: (
-        "subnet_full",
-        "the subnet has too few free addresses",
-        "add a subnet or lower the warm targets of its nodes",
-    ),
-    REQUEST_LIMIT_EXCEEDED: (
-        "throttled",
-        "EC2 throttled the last request",
-        "raise the warm targets so that fewer calls are needed, or ask for a higher rate",
-    ),
-    UNAUTHORIZED: (
-        "permission",
-        "EC2 refused the last request for lack of permission",
-        "grant the node's role the EC2 actions",
-    ),
+    INSUFFICIENT_CIDR_BLOCKS: ("fragmented", "the subnet has no free aligned /28 block"),
+    INSUFFICIENT_FREE_ADDRESSES: ("subnet_full", "the subnet has too few free addresses"),
+    REQUEST_LIMIT_EXCEEDED: ("throttled", "EC2 throttled the last request"),
+    UNAUTHORIZED: ("permission", "EC2 refused the last request for lack of permission"),
 }
 
 
@@ -50,41 +51,64 @@ def paused(state: State, now: Instant) -> bool:
 def refusal(state: State, now: Instant) -> Refused:
     """The reason that, if it were not so, would most directly have given an address."""
     if state.terminating:
-        return Refused("terminating", "the daemon is shutting down", "the next daemon answers the retry")
+        return _refused("terminating", "the daemon is shutting down")
     if state.trouble is not None and state.trouble.code in _BY_CODE:
-        reason, fact, remedy = _BY_CODE[state.trouble.code]
-        return Refused(reason, f"{fact} ({state.trouble.code})", remedy)
+        reason, fact = _BY_CODE[state.trouble.code]
+        return _refused(reason, f"{fact} ({state.trouble.code})")
     cooling = sum(len(store.cooling) for store in state.stores.values())
     if cooling:
         still = "1 address still cools" if cooling == 1 else f"{cooling} addresses still cool"
-        fact = f"{still} ({state.settings.ip_cooldown_period} s after their release)"
-        return Refused("cooldown", fact, "retry, lower IP_COOLDOWN_PERIOD, or raise the warm targets")
+        return _refused("cooldown", f"{still} ({state.settings.ip_cooldown_period} s after their release)")
     return _by_growth(state, now)
+
+
+def stopped(state: State, now: Instant) -> Refused | None:
+    """Why a pool that its targets call too small does not grow, where a limit of the node is why (POOL-6, POOL-38)."""
+    counted = balance(state, 0, now)
+    if counted.short <= 0:
+        return None
+    if not counted.low:
+        return _of_max_pods(state, counted.stats.total)
+    return _of_enis(state)
+
+
+def _refused(reason: str, fact: str) -> Refused:
+    return Refused(reason, fact, REMEDIES[reason])
+
+
+def _of_max_pods(state: State, total: int) -> Refused:
+    held = "1 address" if total == 1 else f"{total} addresses"
+    pods = "1 pod" if state.node.max_pods == 1 else f"{state.node.max_pods} pods"
+    return _refused("max_pods", f"the pool holds {held}, the node may have {pods}")
+
+
+def _of_enis(state: State) -> Refused | None:
+    if allocatable(state, 0) or has_room_for_eni(state, 0):
+        return None
+    enis = "the only ENI" if enis_max(state) == 1 else f"all {enis_max(state)} ENIs"
+    return _refused("eni_limit", f"{enis} of {state.node.instance_type} {'is' if enis_max(state) == 1 else 'are'} full")
 
 
 def _by_growth(state: State, now: Instant) -> Refused:
     if isinstance(state.pool.work, Grow):
         step = state.pool.work.step
         if step == "wait":
-            return Refused("metadata_lag", f"ENI {state.pool.work.eni} is not in instance metadata yet", "retry")
-        return Refused("attach_pending", f"an ENI is being added (step {step})", "retry, or raise the warm targets")
-    counted = balance(state, 0, now)
-    if counted.stats.total >= state.node.max_pods:
-        fact = f"all {counted.stats.total} addresses are in use; with max pods {state.node.max_pods} no more are sought"
-        return Refused("max_pods", fact, "use another node")
+            return _refused("metadata_lag", f"ENI {state.pool.work.eni} is not in instance metadata yet")
+        return _refused("attach_pending", f"an ENI is being added (step {step})")
+    total = balance(state, 0, now).stats.total
+    if total >= state.node.max_pods:
+        return _of_max_pods(state, total)
     serving = [eni for eni in state.enis.values() if not eni.excluded]
     if not serving:
-        fact = "every ENI's subnet is excluded by its tag"
-        return Refused("excluded_subnet", fact, "remove kubernetes.io/role/cni=0")
-    if not allocatable(state, 0) and not has_room_for_eni(state, 0):
-        fact = f"all {enis_max(state)} ENIs of {state.node.instance_type} are full"
-        return Refused("eni_limit", fact, "use a larger type, prefix delegation, or fewer pods a node")
+        return _refused("excluded_subnet", "every ENI's subnet is excluded by its tag")
+    full = _of_enis(state)
+    if full is not None:
+        return full
     if state.trouble is not None:
-        fact = f"the last {state.trouble.fn} failed ({state.trouble.code or 'no code'})"
-        return Refused("api_error", fact, "see the log for EC2's message")
+        return _refused("api_error", f"the last {state.trouble.fn} failed ({state.trouble.code or 'no code'})")
     if isinstance(state.pool.work, Fill):
-        return Refused("target", "addresses are on their way", "retry, or raise the warm targets")
-    remedy = "retry, or raise the warm targets"
+        return _refused("target", "addresses are on their way")
+    fact = "all addresses of the warm pool are in use"
     if targets(state, 0) == (0, state.settings.minimum_ip_target):
-        remedy = "set WARM_IP_TARGET: MINIMUM_IP_TARGET alone never grows the pool beyond itself"
-    return Refused("target", "all addresses of the warm pool are in use", remedy)
+        return Refused("target", fact, "set WARM_IP_TARGET: MINIMUM_IP_TARGET alone never grows the pool beyond itself")
+    return _refused("target", fact)

@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
+from .commands import Refused
 from .plan import agenda, plan
 from .pool_linux import hold_on_eni
+from .reasons import stopped
 from .state import Address, Block, Eni, State
 from .types import CidrText, EniId, Instant, Ipv4Text, Sandbox, ip4_text
 
@@ -113,6 +115,8 @@ class LoopView(msgspec.Struct, frozen=True):
     next: tuple[NextView, ...]
     why: dict[int, dict[str, int]]
     trouble: str
+    stopped: Refused | None
+    """The limit of the node that keeps a pool from growing although its targets ask for more."""
 
 
 def pool(state: State, now: Instant) -> PoolView:
@@ -199,6 +203,7 @@ def loop(state: State, now: Instant) -> LoopView:
         next=tuple(NextView(due.lane, due.at) for due in agenda(state, now)),
         why={card: balance.why for card, balance in wanted.why.items()},
         trouble=f"{trouble.fn} {trouble.code}".strip() if trouble is not None else "",
+        stopped=stopped(state, now) if state.enis else None,
     )
 
 
