@@ -27,13 +27,21 @@ PROG = "ipamd simulate"
 PARITY = "UPSTREAM_PARITY"
 PODS_MAX = 1_000_000
 LIMIT_SECONDS = LIMIT // SECOND
+ENI_COLUMNS = ("device", "ENI", "prefixes", "IPs", "pods", "why it stays")
 _EPILOG = """\
-Settled means: nothing in flight and no change for --settle virtual seconds; a pool that still changes 600 s after
-the last pod came or went is reported with "settled": false. ec2_calls counts requests to EC2 by action, reads
-(Describe...) included; reads of instance metadata are not requests to EC2.
+Settled means: nothing in flight and no change for --settle virtual seconds;
+a pool that still changes 600 s after the last pod came or went is reported
+with "settled": false. A pod that is refused is counted and does not try again.
+ec2_calls counts requests to EC2 by action, reads (Describe...) included; reads
+of instance metadata are not requests to EC2.
+
+A daemon's node takes as many pods as its instance type is listed with (11 for
+t3.small) unless it is told otherwise; here there is no limit unless --max-pods
+is given. With --max-pods 0 the pool never grows, as on a node without any.
 Exit code: 0 the simulation ran (settled or not), 1 it failed, 2 wrong usage.
 
-example: ipamd simulate --instance-type t3.small --set ENABLE_PREFIX_DELEGATION=true --pods 58
+example: ipamd simulate --instance-type t3.small --pods 58 \\
+             --set ENABLE_PREFIX_DELEGATION=true
 """
 
 
@@ -47,17 +55,19 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = argparse.ArgumentParser(
         prog=PROG,
-        description="One node in virtual time, without sleeping: the same core as the daemon, pods one at a time.",
+        description="One node in virtual time: the daemon's core, pods one at a time.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--instance-type", default="m5.large", metavar="T", help="default %(default)s")
-    made.add_argument("--pods", type=_whole, default=0, metavar="N", help="pods that come (default 0)")
+    text = "pods that come (default 0); refused ones do not retry"
+    made.add_argument("--pods", type=_whole, default=0, metavar="N", help=text)
     made.add_argument("--delete", type=_whole, default=0, metavar="N", help="how many of them go again; seeded choice")
     made.add_argument("--all-at-once", action="store_true", help="pods come, and go, in one moment; settle after all")
     made.add_argument("--settle", type=float, default=QUIET // SECOND, metavar="SECONDS", help="default %(default)s")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
-    made.add_argument("--max-pods", type=_whole, metavar="N", help="the node's limit (default: none)")
+    text = "pods that the node may have (default: no limit); 0: the pool never grows"
+    made.add_argument("--max-pods", type=_whole, metavar="N", help=text)
     made.add_argument("--subnet", default=DEFAULT_SUBNET, metavar="CIDR", help="default %(default)s")
     made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
     made.add_argument("--seed", type=_whole, default=1, metavar="N", help="ids, latencies, choices (default 1)")
@@ -113,8 +123,6 @@ def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
         raise output.Usage(f"--delete {args.delete}: only {args.pods} pods come; raise --pods or lower --delete")
     if not 0 < args.settle <= LIMIT_SECONDS:
         raise output.Usage(f"--settle {args.settle:g}: want more than 0 and at most {LIMIT_SECONDS} seconds")
-    if args.max_pods == 0:
-        raise output.Usage("--max-pods 0: want 1 or more; leave it out for no limit")
     try:
         limits = limits_of(args.instance_type)
         config = load(os.environ, args.set)
@@ -131,7 +139,7 @@ def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
         all_at_once=args.all_at_once,
         quiet=int(args.settle * SECOND),
         subnet=args.subnet,
-        max_pods=args.max_pods or NO_LIMIT,
+        max_pods=NO_LIMIT if args.max_pods is None else args.max_pods,
         latency=args.latency,
         seed=args.seed,
     )
@@ -188,30 +196,35 @@ def _values_of(argv: list[str], option: str) -> list[str]:
 def _show(scenario: Scenario, engine: Engine, settled: Settled, journal: str | None) -> None:
     out = output.console()
     pool = views.pool(engine.state, engine.now)
-    columns = ["device", "ENI", "prefixes", "IPs", "pods", "stays because"]
     rows = [(eni.device, eni.eni, eni.prefixes, eni.ips, eni.pods, eni.stays or "-") for eni in pool.enis]
+    columns, cells = output.without_blank_columns(ENI_COLUMNS, rows, ("prefixes", "IPs"))
     title = f"{scenario.instance_type} in {scenario.subnet}, {scenario.pods} pods"
-    out.print(output.table(f"{title}, {scenario.delete} deleted" if scenario.delete else title, columns, rows))
+    title = f"{title}, {scenario.delete} deleted" if scenario.delete else title
+    out.print(output.table(title, columns, cells, whole=("ENI",)))
     blocks = [(eni.device, block) for eni in pool.enis for block in eni.blocks if block.prefix]
     if blocks:
-        rows_of_blocks = [(device, block.cidr, block.pods, block.cooling) for device, block in blocks]
-        out.print(output.table("prefixes", ["device", "prefix", "pods", "cooling"], rows_of_blocks))
+        listed = [(device, block.cidr, block.pods, block.cooling) for device, block in blocks]
+        columns, cells = output.without_blank_columns(("device", "prefix", "pods", "cooling"), listed, ("cooling",))
+        out.print(output.table("prefixes", columns, cells))
     out.print(output.table("requests to EC2", ["action", "times"], settled.ec2_calls.items()))
     out.print(output.facts(_facts(engine, settled, journal)))
 
 
 def _facts(engine: Engine, settled: Settled, journal: str | None) -> list[tuple[str, object]]:
     whole = f" ({settled.unused_prefixes} whole prefixes)" if settled.unused_prefixes else ""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in settled.refusals.items())
+    loop = views.loop(engine.state, engine.now)
     rows: list[tuple[str, object]] = [
         ("addresses for pods", settled.total_ips),
         ("assigned", settled.assigned),
         ("unused", f"{settled.unused}{whole}"),
-        ("refused pods", settled.refused),
+        ("refused pods", f"{settled.refused} ({reasons})" if reasons else settled.refused),
         ("settled", "yes" if settled.settled else "no: it flaps"),
         ("virtual time", output.span_text(int(settled.virtual_seconds * SECOND))),
         ("records", engine.state.seq),
     ]
-    trouble = views.loop(engine.state, engine.now).trouble
-    if trouble:
-        rows.append(("trouble", trouble))
+    if loop.stopped is not None:
+        rows.append(("grows no more", f"{loop.stopped.fact}; {loop.stopped.remedy}"))
+    if loop.trouble:
+        rows.append(("trouble", loop.trouble))
     return [*rows, ("journal", f"{journal} (try: ipamd replay {shlex.quote(journal)})")] if journal else rows

@@ -10,7 +10,8 @@ choice of the pods that go is the workload's, so another setting does not change
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from random import Random
 from typing import Final
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from ipamd.core import views
-from ipamd.core.commands import AddNetwork, Assigned, DelNetwork
+from ipamd.core.commands import AddNetwork, Answer, Assigned, DelNetwork, Refused
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND, Pod, Sandbox
 from ipamd.ec2.latency import METADATA_LAG, Latency, Profile
@@ -80,6 +81,8 @@ class Settled(msgspec.Struct, frozen=True):
     """False: the pool still changed 600 s after the last pod came or went."""
     refused: int
     """Pods that got no address; they do not try again."""
+    refusals: dict[str, int] = {}
+    """How many of them for which reason (`reasons.REASONS`), the most frequent first."""
 
 
 def node(scenario: Scenario, sink: Sink | None = None) -> Engine:
@@ -101,15 +104,18 @@ def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Se
     settled = settle(engine, scenario.quiet)
     steps = scenario.pods + scenario.delete
     placed: list[Sandbox] = []
+    refusals: Counter[str] = Counter()
     for number in range(scenario.pods):
-        if add(engine, number):
+        answer = ask(engine, number)
+        if isinstance(answer, Assigned):
             placed.append(sandbox(number))
+        else:
+            refusals[answer.reason if isinstance(answer, Refused) else type(answer).__name__] += 1
         if not scenario.all_at_once:
             settled = settle(engine, scenario.quiet)
         progress(number + 1, steps)
     if scenario.all_at_once and scenario.pods:
         settled = settle(engine, scenario.quiet)
-    refused = scenario.pods - len(placed)
     going = Random(f"{scenario.seed}/workload").sample(placed, min(scenario.delete, len(placed)))
     for number, key in enumerate(going):
         engine.submit(DelNetwork(key, "simulate"))
@@ -118,7 +124,7 @@ def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Se
         progress(scenario.pods + number + 1, steps)
     if scenario.all_at_once and going:
         settled = settle(engine, scenario.quiet)
-    return summary(engine, began, settled, refused)
+    return summary(engine, began, settled, refusals)
 
 
 def sandbox(number: int) -> Sandbox:
@@ -126,13 +132,18 @@ def sandbox(number: int) -> Sandbox:
     return Sandbox("aws-cni", sha256(f"pod-{number}".encode()).hexdigest(), "eth0")
 
 
+def ask(engine: Engine, number: int) -> Answer:
+    """The workload's pod comes; what it is answered."""
+    return engine.submit(AddNetwork(sandbox(number), Pod("default", f"pod-{number}", 1)))
+
+
 def add(engine: Engine, number: int) -> bool:
     """The workload's pod comes; whether it got an address."""
-    return isinstance(engine.submit(AddNetwork(sandbox(number), Pod("default", f"pod-{number}", 1))), Assigned)
+    return isinstance(ask(engine, number), Assigned)
 
 
-def summary(engine: Engine, began: int, settled: bool, refused: int) -> Settled:
-    """The pool of the present moment; `began` in ns is when the node started."""
+def summary(engine: Engine, began: int, settled: bool, refusals: Mapping[str, int]) -> Settled:
+    """The pool of the present moment; `began` in ns is when the node started, `refusals` count pods by reason."""
     pool = views.pool(engine.state, engine.now)
     seconds = round((engine.now - began) / SECOND, 3)
     return Settled(
@@ -144,5 +155,6 @@ def summary(engine: Engine, began: int, settled: bool, refused: int) -> Settled:
         virtual_seconds=int(seconds) if seconds == int(seconds) else seconds,
         ec2_calls=dict(sorted(engine.requests.items())),
         settled=settled,
-        refused=refused,
+        refused=sum(refusals.values()),
+        refusals=dict(sorted(refusals.items(), key=lambda item: (-item[1], item[0]))),
     )

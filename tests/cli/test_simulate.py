@@ -45,6 +45,7 @@ def test_settled_pool_of_58_pods_is_printed_as_json(ipamd: Run) -> None:
         },
         "settled": True,
         "refused": 0,
+        "refusals": {},
     }
 
 
@@ -74,6 +75,7 @@ def test_pods_at_once_are_refused_when_the_pool_is_empty(ipamd: Run) -> None:
 
     assert said.code == 0
     assert (said.json["assigned"], said.json["refused"], said.json["settled"]) == (16, 24, True)
+    assert said.json["refusals"] == {"target": 24}
 
 
 def test_deleted_pods_leave_a_smaller_pool(ipamd: Run) -> None:
@@ -94,6 +96,24 @@ def test_max_pods_keeps_the_pool_from_growing(ipamd: Run, limit: int | None, eni
 
     assert len(said.json["enis"]) == enis
     assert said.json["assigned"] == 3 * enis
+
+
+def test_a_node_that_may_have_no_pods_has_no_addresses(ipamd: Run) -> None:
+    """INIT-35: with 0 pods the pool is never too low, so it never grows; here as in the daemon."""
+    said = ipamd("simulate", "--instance-type", "t3.small", "--pods", 3, "--max-pods", 0, "--json")
+
+    assert (said.code, said.json["total_ips"], said.json["refusals"]) == (0, 0, {"max_pods": 3})
+
+
+def test_why_pods_were_refused_is_told_to_people(ipamd: Run) -> None:
+    """The count by reason, and which limit keeps the pool from growing, with its remedy."""
+    full = ipamd("simulate", "--instance-type", "t3.small", "--pods", 12).out
+    limited = ipamd("simulate", *PREFIXES, "--pods", 20, "--max-pods", 11).out
+
+    assert "refused pods        3 (eni_limit 3)" in full
+    assert "refused pods        4 (max_pods 4)" in limited
+    assert "grows no more       the pool holds 16 addresses, the node may have 11 pods; raise --max-pods" in limited
+    assert "grows no more" not in ipamd("simulate", *PREFIXES, "--pods", 20).out
 
 
 def test_a_small_subnet_refuses_pods(ipamd: Run) -> None:
@@ -152,7 +172,6 @@ def test_prefix_delegation_on_xen_is_switched_off_with_a_warning(ipamd: Run) -> 
         (("--settle", "0"), "want more than 0"),
         (("--settle", "601"), "at most 600 seconds"),
         (("--settle", "nan"), "want more than 0"),
-        (("--max-pods", "0"), "leave it out for no limit"),
         (("--subnet", "10.0.0.0/33"), "want an IPv4 CIDR"),
         (("--subnet", "10.0.0.0/8"), "10.0.0.0/8"),
         (("--set", "WARM_IP=5"), "did you mean WARM_IP_TARGET"),
@@ -214,4 +233,5 @@ def test_help_says_what_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
     said = capsys.readouterr().out
     assert "Settled means" in said
-    assert "reads\n(Describe...) included" in said
+    assert "reads (Describe...) included" in said
+    assert "does not try again" in said
