@@ -27,6 +27,8 @@ TAIL: Final = len(b',"crc":"00000000"}')
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 _HEAD = re.compile(rb'\{"v":(-?\d+)(?:,"seq":(\d+),"at":(-?\d+),"node":"((?:[^"\\]|\\.)*)")?')
+BEGIN: Final = b'{"v":'
+"""What every line of every format begins with."""
 _CURRENT: Final = b'{"v":%d,' % FORMAT
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Generator
+from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -151,11 +152,19 @@ def _misfit(segment: Segment, line: bytes, at: Position, last: bool) -> Exceptio
 def damaged(segment: Segment, at: Position, fact: str, last: bool) -> JournalDamaged:
     """The error for one line, with the command that gives up this record and all later ones.
 
-    Lines are counted by their seq, which has no gaps up to here.
+    Lines are counted by their seq, which has no gaps up to here. Where the file's first line is no record, it may be
+    no journal at all, and nothing is said that would empty it.
     """
     path = segment.path
     give_up = f"truncate -s {at.offset} {shlex.quote(str(path))}"
     if not last:
         give_up += " and remove the later segments"
     remedy = f"restore the file from a copy, or give up record {at.seq} and all later ones: {give_up}"
+    if at.offset == 0 or not _begins_with_a_record(path):
+        remedy = "restore the file from a copy, or move the journal directory away to begin afresh"
     return JournalDamaged(path, at.seq - segment.first_seq + 1, fact, remedy, at.offset)
+
+
+def _begins_with_a_record(path: Path) -> bool:
+    with path.open("rb") as file:
+        return record.sealed(file.readline()[:-1])

@@ -18,6 +18,7 @@ from . import record
 from .errors import JournalMissing
 
 LOCK_NAME: Final = "lock"
+_NAME_ONE: Final = "name a state directory, a journal directory or a journal file"
 _SEGMENT = re.compile(r"(\d{20})\.jsonl")
 _SNAPSHOT = re.compile(r"snapshot-(\d{20})\.json")
 
@@ -85,6 +86,8 @@ def locate(path: str | os.PathLike[str]) -> Source:
     """
     place = Path(path)
     if place.is_file():
+        if _foreign(place):
+            raise JournalMissing(f"{place}: not a journal; {_NAME_ONE}")
         return Source(place.parent, place)
     if place.is_dir():
         if list_segments(place) or list_snapshots(place):
@@ -96,7 +99,16 @@ def locate(path: str | os.PathLike[str]) -> Source:
         fact = "holds neither segments (*.jsonl) nor a directory journal/"
     else:
         fact = "does not exist"
-    raise JournalMissing(f"{place}: {fact}; name a state directory, a journal directory or a journal file")
+    raise JournalMissing(f"{place}: {fact}; {_NAME_ONE}")
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file that is not named as a segment does not begin as one either."""
+    if _SEGMENT.fullmatch(path.name):
+        return False
+    with path.open("rb") as file:
+        begin = file.read(len(record.BEGIN))
+    return begin != record.BEGIN[: len(begin)]
 
 
 def _first_seq(path: Path) -> int:
