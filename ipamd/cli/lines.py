@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from ipamd.core.commands import Command
-from ipamd.core.events import Event, Record
+from ipamd.core.events import AssignRefused, Event, Record
+from ipamd.core.reasons import REMEDIES
 from ipamd.core.types import Pod, Sandbox
 from ipamd.core.work import _Work
 
@@ -37,8 +38,14 @@ def cause_text(cause: Command) -> str:
 
 
 def event_text(event: Event) -> str:
-    """`AddressAssigned address=10.0.0.16 eni=eni-1 ...`; members that have their default are left out."""
-    return " ".join([type(event).__name__, *_members(event)])
+    """`AddressAssigned address=10.0.0.16 eni=eni-1 ...`; members that have their default are left out.
+
+    A refusal is followed by what may be done about it, which is not recorded.
+    """
+    words = [type(event).__name__, *_members(event)]
+    if isinstance(event, AssignRefused) and event.reason in REMEDIES:
+        words.append(f"remedy={_word(REMEDIES[event.reason])}")
+    return " ".join(words)
 
 
 def _members(struct: msgspec.Struct, short: bool = False) -> list[str]:

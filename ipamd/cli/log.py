@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +21,15 @@ from .lines import record_lines
 
 PROG: Final = "ipamd log"
 POLL_S: Final = 0.2
-_EPILOG = """\
-JOURNAL is a state directory, a journal directory or a journal file. A record is printed whole when it meets every
-condition; of several values of one option any will do. SEQ is a record's number, TIME such as 2026-08-21T10:15:00Z.
-Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.
-"""
+_JOURNAL: Final = "JOURNAL is a state directory, a journal directory or a journal file.\n"
+_EXIT: Final = "Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.\n"
+_EPILOG: Final = f"""\
+{_JOURNAL}\
+A record is printed whole when it meets every condition; of several values of
+one option any will do. SEQ is a record's number, TIME such as
+2026-08-21T10:15:00Z, and AGE, such as 90s, 10m, 2h or 1d, counts back from the
+newest record.
+{_EXIT}"""
 
 
 def main(argv: list[str]) -> int:
@@ -36,24 +41,23 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The options of the three commands."""
-    made = argparse.ArgumentParser(
-        prog=PROG, description="Look at a journal.", epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    raw = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=PROG, description="Look at a journal.", epilog=_EXIT, formatter_class=raw)
     commands = made.add_subparsers(dest="command", required=True, metavar="show|follow|verify")
-    show = commands.add_parser("show", help="print records", epilog=_EPILOG)
-    show.add_argument("--since", metavar="SEQ|TIME", help="from this record or moment on")
-    show.add_argument("--until", metavar="SEQ|TIME", help="up to this record or moment, included")
-    follow = commands.add_parser("follow", help="print records as they are written, until interrupted", epilog=_EPILOG)
-    follow.add_argument("--since", metavar="SEQ|TIME", help="first those from this record or moment on")
+    show = commands.add_parser("show", help="print records", epilog=_EPILOG, formatter_class=raw)
+    show.add_argument("--since", metavar="SEQ|TIME|AGE", help="from this record or moment on")
+    show.add_argument("--until", metavar="SEQ|TIME|AGE", help="up to this record or moment, included")
+    text = "print records as they are written, until interrupted"
+    follow = commands.add_parser("follow", help=text, epilog=_EPILOG, formatter_class=raw)
+    follow.add_argument("--since", metavar="SEQ|TIME|AGE", help="first those from this record or moment on")
     for command, run in ((show, _show), (follow, _follow)):
         add_options(command)
         command.set_defaults(run=run)
-    verify_ = commands.add_parser("verify", help="check every record", epilog=_EPILOG)
+    verify_ = commands.add_parser("verify", help="check every record", epilog=_JOURNAL + _EXIT, formatter_class=raw)
     verify_.set_defaults(run=_verify)
     for command in (show, follow, verify_):
         command.add_argument("journal", metavar="JOURNAL")
-        command.add_argument("--json", action="store_true", help="one JSON object a line")
+        command.add_argument("--json", action="store_true", help="JSON, one object a line")
     return made
 
 
@@ -62,10 +66,16 @@ def _show(args: argparse.Namespace) -> int:
     first = _first(args.journal, args.since)
     last = _last(args.journal, args.until)
     emit = _emitter(args, wanted, first)
+    seen = shown = 0
     for line in lines(args.journal, first):
         if last is not None and (head := record_line.head(line)) is not None and head.seq > last:
             break
-        emit(line)
+        seen += 1
+        shown += emit(line)
+    if seen and not shown:
+        output.complain(f"{PROG} show", f"none of {seen} records meets every condition")
+    elif not seen and (args.since or args.until):
+        output.complain(f"{PROG} show", "no record lies there")
     return output.OK
 
 
@@ -73,6 +83,7 @@ def _follow(args: argparse.Namespace) -> int:
     wanted = Filter.of(args)
     first = bounds(args.journal).last_seq + 1 if args.since is None else _first(args.journal, args.since)
     emit = _emitter(args, wanted, first)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background jobs deaf to it
     follower = Follower(args.journal, first)
     try:
         while True:
@@ -84,23 +95,24 @@ def _follow(args: argparse.Namespace) -> int:
         follower.close()
 
 
-def _emitter(args: argparse.Namespace, wanted: Filter, first: int) -> Callable[[bytes], None]:
-    """What is done with each line from record `first` on."""
+def _emitter(args: argparse.Namespace, wanted: Filter, first: int) -> Callable[[bytes], bool]:
+    """What is done with each line from record `first` on; whether it was printed."""
     if wanted.remembers:
         before = min(max(first, bounds(args.journal).first_seq), bounds(args.journal).last_seq + 1) - 1
         wanted.begin(fold_to(args.journal, before))
 
-    def emit(line: bytes) -> None:
+    def emit(line: bytes) -> bool:
         if args.json and wanted.everything:
             _write_json(line)
-            return
+            return True
         record = record_line.decode(line)
         if not wanted.wants(record):
-            return
+            return False
         if args.json:
             _write_json(line)
         else:
             print("\n".join(record_lines(record)))
+        return True
 
     return emit
 
@@ -114,7 +126,7 @@ def _first(journal: str, since: str | None) -> int:
     """The first record wanted; 0 for the oldest one."""
     if since is None:
         return 0
-    moment = output.moment(since)
+    moment = output.moment(since).since(bounds(journal).last_at)
     if moment.seq is not None:
         return moment.seq
     assert moment.at is not None
@@ -125,7 +137,7 @@ def _last(journal: str, until: str | None) -> int | None:
     """The last record wanted; None for the newest one."""
     if until is None:
         return None
-    moment = output.moment(until)
+    moment = output.moment(until).since(bounds(journal).last_at)
     if moment.seq is not None:
         return moment.seq
     assert moment.at is not None

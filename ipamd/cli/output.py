@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import msgspec
 
@@ -27,6 +27,9 @@ FINDING: Final = 1
 USAGE: Final = 2
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BACK: Final = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_UNITS: Final = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86_400 * SECOND}
+_BLANKS: Final = re.compile(r"[ \t]+$", re.MULTILINE)
 _NANOSECONDS: Final = re.compile(r"(.*[0-9]\.[0-9]{6})[0-9]+(.*)")
 
 
@@ -106,21 +109,30 @@ def span_text(ns: int) -> str:
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """SEQ or TIME of a command line; exactly one of the two is set."""
+    """SEQ, TIME or AGE of a command line; exactly one of them is set."""
 
     seq: int | None = None
     at: Instant | None = None
+    back: int | None = None
+    """Ns before the journal's newest record."""
+
+    def since(self, newest: Instant) -> Moment:
+        """The same with an age counted back from the newest record."""
+        return self if self.back is None else Moment(at=newest - self.back)
 
 
 def moment(text: str) -> Moment:
-    """Read SEQ (a whole number) or TIME (RFC 3339; UTC where no zone is given). Raises `Usage`."""
+    """Read SEQ (a whole number), TIME (RFC 3339; UTC where no zone is given) or AGE (`10m`). Raises `Usage`."""
     if text.isascii() and text.isdigit():
         return Moment(seq=int(text))
+    if age := _BACK.fullmatch(text):
+        return Moment(back=int(age[1]) * _UNITS[age[2]])
     found = _NANOSECONDS.fullmatch(text)
     try:
         read = datetime.fromisoformat("".join(found.groups()) if found else text)
     except ValueError:
-        raise Usage(f'"{text[:80]}": want a record number, or a time such as 2026-08-21T10:15:00Z') from None
+        want = "a record number, a time such as 2026-08-21T10:15:00Z, or an age such as 10m"
+        raise Usage(f'"{text[:80]}": want {want}') from None
     since = (read if read.tzinfo else read.replace(tzinfo=UTC)) - _EPOCH
     return Moment(at=(since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000)
 
@@ -128,28 +140,59 @@ def moment(text: str) -> Moment:
 # ---- for people ----------------------------------------------------------------------------------------------
 
 
+class _Unpadded:
+    """Standard output without the blanks at the ends of lines, which fill a table up for a terminal only."""
+
+    encoding = property(lambda self: sys.stdout.encoding)
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(_BLANKS.sub("", text))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
 def console() -> Console:
-    """Standard output for people: colour on a terminal only, nothing folded where there is none."""
+    """Standard output for people: colour on a terminal only; where there is none, nothing folded and nothing padded."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 1000
-    return Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=not sys.stdout.isatty())
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(
+        file=cast(TextIO, _Unpadded()), highlight=False, markup=False, emoji=False, width=1000, soft_wrap=True
+    )
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> object:
-    """A rich table of texts and numbers; numbers stand to the right, texts are made visible."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Sequence[str] = ()) -> object:
+    """A rich table of texts and numbers; numbers stand to the right, texts are made visible.
+
+    Columns named in `whole` are never folded, also where the terminal is too narrow for the others.
+    """
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     listed = [list(row) for row in rows]
-    made = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in listed) and bool(listed)
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=name in whole)
     for row in listed:
         made.add_row(*(Text(visible(str(cell))) for cell in row))
-    return made
+    return Group(Text(title, style="bold"), made)
+
+
+def without_blank_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], names: Sequence[str]
+) -> tuple[list[str], list[list[object]]]:
+    """The same table without those columns of `names` in which every row has 0 or nothing."""
+    kept = [i for i, name in enumerate(columns) if name not in names or any(row[i] for row in rows)]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> object:

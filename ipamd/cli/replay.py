@@ -11,8 +11,9 @@ from .lines import event_text
 
 PROG = "ipamd replay"
 _EPILOG = """\
-Begins at the oldest kept record, or at the snapshot before it. A divergence means that the code has changed since
-the record was made, or that a decision depended on something that the record does not hold.
+Begins at the oldest kept record, or at the snapshot before it. A divergence
+means that the code has changed since the record was made, or that a decision
+depended on something that the record does not hold.
 Exit code: 0 no divergence, 1 a divergence or a damaged journal, 2 wrong usage.
 """
 

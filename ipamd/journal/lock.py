@@ -6,9 +6,13 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from .errors import JournalFailed, JournalLocked
 from .segments import LOCK_NAME
+
+_LOCKS: Final = Path("/proc/locks")
+"""`1: FLOCK ADVISORY WRITE 4711 08:01:1234567 0 EOF`: the fifth word is the holder, the sixth ends with the inode."""
 
 
 class Lock:
@@ -46,6 +50,22 @@ class Lock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def holder(directory: Path) -> str | None:
+    """Who writes the journal at this moment: "process 4711", "" for nobody, None where the kernel does not tell.
+
+    Trying the lock would tell too, but a daemon that starts at this very moment would find it taken.
+    """
+    try:
+        inode = os.stat(directory / LOCK_NAME).st_ino
+        rows = [line.split() for line in _LOCKS.read_text("ascii").splitlines()]
+    except FileNotFoundError:
+        return "" if _LOCKS.exists() else None
+    except (OSError, ValueError):
+        return None
+    found = [row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].endswith(f":{inode}")]
+    return f"process {found[0]}" if found else ""
 
 
 def _holder(fd: int) -> str:

@@ -17,9 +17,11 @@ from ipamd.cli import output
 from ipamd.core import views
 from ipamd.core.commands import AddNetwork, Assigned
 from ipamd.core.events import AddressAssigned, EniReady
+from ipamd.core.reasons import REMEDIES
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND, Pod, Sandbox
 from ipamd.journal.journal import Journal
+from ipamd.journal.lock import Lock
 from ipamd.journal.reading import bounds, lines, read
 from ipamd.sim.past import fold_to
 from ipamd.sim.scenario import Scenario, node
@@ -150,7 +152,7 @@ def test_since_and_until_take_numbers_and_times(ipamd: Run, journal: Path) -> No
         (("--type", "Nonsense"), "want one of AddressAssigned"),
         (("--ip", "10.0.0"), "want an IPv4 address"),
         (("--ip", "10.0.0.256"), "want an IPv4 address"),
-        (("--since", "yesterday"), "want a record number, or a time"),
+        (("--since", "yesterday"), "want a record number, a time such as 2026-08-21T10:15:00Z, or an age"),
     ],
 )
 def test_conditions_that_can_match_nothing_are_refused(
@@ -161,6 +163,35 @@ def test_conditions_that_can_match_nothing_are_refused(
 
     assert (answer.code, answer.out) == (2, "")
     assert said in answer.err
+
+
+def test_an_age_counts_back_from_the_newest_record(ipamd: Run, journal: Path) -> None:
+    """--since 2m: the last two minutes of the journal, whenever they were."""
+    newest = bounds(journal).last_at
+
+    shown = numbers(ipamd("log", "show", journal, "--since", "2m").out)
+
+    assert shown == [record.seq for record in read(journal) if record.at >= newest - 120 * SECOND]
+    assert 1 < len(shown) < bounds(journal).last_seq
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_conditions_that_nothing_meets_are_told(ipamd: Run, journal: Path, more: tuple[str, ...]) -> None:
+    """One line on standard error, for a name may be mistyped; it is no failure."""
+    said = ipamd("log", "show", journal, "--pod", "nosuch", *more)
+
+    assert (said.code, said.out) == (0, "")
+    assert said.err == f"ipamd log show: none of {bounds(journal).last_seq} records meets every condition\n"
+
+
+def test_a_refusal_is_shown_with_what_may_be_done(ipamd: Run, tmp_path: Path) -> None:
+    """The remedy is not recorded; the reason tells it."""
+    ipamd("simulate", "--instance-type", "t3.small", "--pods", 12, "--journal", tmp_path / "j")
+
+    shown = ipamd("log", "show", tmp_path / "j", "--type", "AssignRefused").out.splitlines()
+
+    assert len(shown) == 3
+    assert all("reason=eni_limit" in line and f'remedy="{REMEDIES["eni_limit"]}"' in line for line in shown)
 
 
 # ---- texts from outside --------------------------------------------------------------------------------------
@@ -237,6 +268,31 @@ def test_a_torn_end_is_no_damage(ipamd: Run, journal: Path) -> None:
     assert "unfinished" in ipamd("log", "verify", journal).out
 
 
+def test_another_kind_of_file_is_no_damaged_journal(ipamd: Run, tmp_path: Path) -> None:
+    """Exit code 2 from every command, and no word of cutting it."""
+    other = tmp_path / "README.md"
+    other.write_text("# A title\n\ntext\n")
+
+    for words in (("log", "show"), ("log", "verify"), ("log", "follow"), ("state",), ("replay",)):
+        said = ipamd(*words, other)
+        assert said.code == 2
+        assert f"{other}: not a journal; name a state directory" in said.err
+
+
+def test_a_segment_whose_first_line_is_bad_is_not_to_be_emptied(ipamd: Run, journal: Path) -> None:
+    """Cutting it before its first record would leave nothing: restore it, or begin afresh."""
+    path = segment(journal)
+    content = bytearray(path.read_bytes())
+    content[30] ^= 1
+    path.write_bytes(content)
+
+    for words in (("state",), ("replay",), ("log", "verify")):
+        said = ipamd(*words, journal)
+        assert said.code == 1
+        assert "restore the file from a copy, or move the journal directory away" in said.out + said.err
+        assert "truncate" not in said.out + said.err
+
+
 def test_a_missing_journal_is_wrong_usage(ipamd: Run, tmp_path: Path) -> None:
     """Exit code 2 and what may be named."""
     for words in (("log", "show"), ("log", "verify"), ("log", "follow"), ("state",), ("replay",)):
@@ -267,6 +323,21 @@ def test_records_are_followed_as_they_are_written(journal: Path) -> None:
     assert ended == 130
     assert old == list(range(1, last + 1))
     assert new == last + 1
+
+
+def test_following_ends_at_sigint_also_in_the_background(journal: Path) -> None:
+    """A shell without job control makes its background jobs ignore SIGINT."""
+    code = "from ipamd.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "log", "follow", str(journal), "--json", "--since", "1"]
+    deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(deaf, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        reader.send_signal(signal.SIGINT)
+        reader.stdout.read()
+        ended = reader.wait(timeout=20)
+
+    assert ended == 130
 
 
 # ---- state ---------------------------------------------------------------------------------------------------
@@ -302,9 +373,53 @@ def test_tables_of_state_name_everything(ipamd: Run, journal: Path) -> None:
     said = ipamd("state", journal)
 
     assert said.code == 0
-    for text in ("prefix_delegation=True", "10.0.0.16/28", "stays because", "default/pod-", "free_prefixes", "doing"):
+    chosen = "ENABLE_PREFIX_DELEGATION=true"
+    for text in (chosen, "10.0.0.16/28", "why it stays", "default/pod-", "free_prefixes", "doing"):
         assert text in said.out
     assert "\x1b" not in said.out
+    assert not [line for line in said.out.splitlines() if line.endswith(" ") or len(line) > 110]
+
+
+def test_state_says_as_of_when_and_whether_somebody_writes(ipamd: Run, journal: Path) -> None:
+    """Nobody writes: nothing is told to come. Somebody does: who, and when the pool is looked at next."""
+    last = bounds(journal)
+    dead = ipamd("state", journal).out
+    lock = Lock(journal)
+    try:
+        alive = ipamd("state", journal).out
+    finally:
+        lock.release()
+
+    moment = f"as of               {output.time_text(last.last_at)}: record {last.last_seq}, the newest; "
+    assert dead.startswith(f"{moment}no process writes this journal\n")
+    assert alive.startswith(f"{moment}process {os.getpid()} writes this journal\n")
+    assert "looks next" in alive
+    assert "looks next" not in dead
+
+
+def test_state_before_the_first_record_says_so(ipamd: Run, journal: Path) -> None:
+    """--at 0: no year 1970, no node without a name."""
+    said = ipamd("state", journal, "--at", 0)
+
+    assert (said.code, said.out) == (0, "as of record 0: before the first record, so there is nothing yet\n")
+    assert ipamd("state", journal, "--at", 0, "--json").json["seq"] == 0
+
+
+def test_the_limit_that_stops_growth_is_shown(ipamd: Run, tmp_path: Path) -> None:
+    """POOL-6: 16 addresses for a node of 11 pods, all in use; in the table, and in the JSON as reason and remedy."""
+    words = ("--set", "ENABLE_PREFIX_DELEGATION=true", "--pods", 16, "--max-pods", 11, "--journal", tmp_path / "j")
+    ipamd("simulate", "--instance-type", "t3.small", *words)
+
+    fact = "the pool holds 16 addresses, the node may have 11 pods"
+    stopped = ipamd("state", tmp_path / "j", "--json").json["loop"]["stopped"]
+    assert stopped == {"reason": "max_pods", "fact": fact, "remedy": "raise --max-pods"}
+    assert f"grows no more  {fact}; raise --max-pods" in ipamd("state", tmp_path / "j").out
+
+
+def test_a_pool_that_may_grow_names_no_limit(ipamd: Run, journal: Path) -> None:
+    """Neither while it grows nor when it has what it wants."""
+    for seq in range(1, bounds(journal).last_seq + 1):
+        assert ipamd("state", journal, "--at", seq, "--json").json["loop"]["stopped"] is None
 
 
 def test_enis_in_no_store_are_told_from_each_other(ipamd: Run, tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ import sys
 import msgspec
 import pytest
 
-from ipamd.cli.output import Moment, Usage, moment, safe_json, span_text, time_text, visible
+from ipamd.cli.output import (
+    Moment,
+    Usage,
+    moment,
+    safe_json,
+    span_text,
+    time_text,
+    visible,
+    without_blank_columns,
+)
 from ipamd.core.types import SECOND
 
 NOON = 1_787_313_600 * SECOND
@@ -55,17 +64,21 @@ def test_escaped_json_means_the_same(text: str) -> None:
         ("2026-08-21T12:00:00.250Z", Moment(at=NOON + SECOND // 4)),
         ("2026-08-21T12:00:00.250000999Z", Moment(at=NOON + SECOND // 4)),
         ("1969-12-31T23:59:59Z", Moment(at=-SECOND)),
+        ("90s", Moment(back=90 * SECOND)),
+        ("10m", Moment(back=600 * SECOND)),
+        ("2h", Moment(back=7200 * SECOND)),
+        ("1d", Moment(back=86_400 * SECOND)),
     ],
 )
 def test_a_moment_is_a_number_or_a_time(text: str, read: Moment) -> None:
-    """SEQ|TIME: whole numbers are records; times are UTC where they name no zone, to the microsecond."""
+    """SEQ|TIME|AGE: whole numbers are records; times are UTC where they name no zone, to the microsecond."""
     assert moment(text) == read
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", "2026-13-01", "12:00", "٣"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", "2026-13-01", "12:00", "٣", "m", "10 m", "-10m", "٣m", "1w"])
 def test_other_texts_are_no_moment(text: str) -> None:
     """The error names the text and gives an example."""
-    with pytest.raises(Usage, match="want a record number, or a time such as 2026-08-21T10:15:00Z"):
+    with pytest.raises(Usage, match="want a record number, a time such as 2026-08-21T10:15:00Z, or an age such as 10m"):
         moment(text)
 
 
@@ -139,6 +152,45 @@ def test_colour_is_for_terminals(tmp_path: os.PathLike[str]) -> None:
     assert b"\x1b[" in shown
     assert b"\x1b" not in piped
     assert b"m5.large in 10.0.0.0/16" in piped
+    assert not [line for line in piped.splitlines() if line.endswith(b" ")]
+
+
+def test_identifiers_are_whole_on_a_narrow_terminal() -> None:
+    """80 columns: an ENI's id and an address stand on one line, so that they can be copied."""
+    code = """
+from ipamd.cli import output
+from rich.console import Console
+heads = ("dev", "ENI", "primary", "prefixes", "IPs", "pods", "excluded", "why it stays")
+row = (1, "eni-024a4f2e3de3cd3ee", "192.168.100.200", 3, 14, 62, "yes", "warm_prefix_target")
+Console(width=80).print(output.table("ENIs", heads, [row], whole=("ENI",)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "eni-024a4f2e3de3cd3ee" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_columns_of_zeros_are_left_out_where_they_may_be() -> None:
+    """A column goes only if it is named and blank in every row."""
+    heads, rows = ("dev", "prefixes", "IPs", "pods"), [(0, 0, 3, 0), (1, 0, 0, 0)]
+
+    kept = without_blank_columns(heads, rows, ("prefixes", "IPs"))
+
+    assert kept == (["dev", "IPs", "pods"], [[0, 3, 0], [1, 0, 0]])
+
+
+COMMANDS = ("run", "simulate", "state", "replay", "log", "log show", "log follow", "log verify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
+    """No line is folded by the terminal, and none by argparse in a place that it chose."""
+    words = [sys.executable, "-m", "ipamd", *command.split(), "--help"]
+    env = {"PATH": os.environ["PATH"], "COLUMNS": "80"}
+
+    done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=60, check=True)
+
+    assert [line for line in done.stdout.splitlines() if len(line) > 79] == []
 
 
 def test_an_ascii_terminal_is_no_error() -> None:
