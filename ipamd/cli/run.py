@@ -48,15 +48,22 @@ _log = logging.getLogger(__name__)
 ROOT_STATE_DIR = "/var/lib/ipamd-emulator"
 _STATE_DIR_HELP = f"default {ROOT_STATE_DIR} as root, else $XDG_STATE_HOME/ipamd-emulator"
 _EPILOG = """\
-The journal lies in DIR/journal, the embedded cloud in DIR/cloud; the cloud outlives the journal. A port of 0 is
-chosen by the system and stands in the ready line, the only line on standard output:
+The journal lies in DIR/journal, the embedded cloud in DIR/cloud; the cloud
+outlives the journal. A port of 0 is chosen by the system and stands in the
+ready line, the only line on standard output:
 
-  {"ready":true,"pid":..,"grpc":["unix:///..."],"introspection":"http://..","metrics":"http://..","journal":".."}
+  {"ready":true,"pid":..,"grpc":["unix:///..."],"introspection":"http://..",
+   "metrics":"http://..","journal":".."}
 
-Settings come from upstream's environment variables; --set beats them. SIGTERM ends the daemon within 2 seconds.
-Exit code: 0 ended by SIGTERM or SIGINT, 1 it could not start or go on, 2 wrong usage.
+Settings come from upstream's environment variables; --set beats them. The log
+goes to standard error; --set AWS_VPC_K8S_CNI_LOGLEVEL=info makes it short.
+The pool grows as long as it has fewer addresses than --max-pods; with 0 it
+never does. SIGTERM ends the daemon within 2 seconds.
+Exit code: 0 ended by SIGTERM or SIGINT, 1 it could not start or go on, 2 wrong
+usage.
 
-example: ipamd run --state-dir .state --socket .state/ipamd.sock --set ENABLE_PREFIX_DELEGATION=true
+example: ipamd run --state-dir .state --socket .state/ipamd.sock \\
+             --set ENABLE_PREFIX_DELEGATION=true --max-pods 110
 """
 
 
@@ -77,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = argparse.ArgumentParser(
         prog=PROG,
-        description="The node daemon: addresses for pods, from a warm pool that follows upstream's rules.",
+        description="The node daemon: addresses for pods from a warm pool.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
