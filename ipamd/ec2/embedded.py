@@ -26,7 +26,7 @@ from ipamd.core.types import SECOND, CallId, Instant
 from . import vpc as model
 from .answers import Answer
 from .cloudlog import Changed, CloudError, CloudLog, Image, Kept, Line, encode, image
-from .latency import METADATA_LAG, Latency, Profile
+from .latency import METADATA_LAG, Latency, Profile, Spread
 from .port import Ec2Error, Ec2Look, Ec2Lost, Feature, operation
 from .requests import Request
 from .rows import Row, SubnetRow
@@ -61,6 +61,8 @@ class CloudOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """How old EC2's descriptions may be, in ns."""
     denied: tuple[str, ...] = ()
     """Actions that the caller lacks permission for."""
+    spreads: dict[str, Spread] = {}
+    """Answer times by action that take the latency profile's place."""
     compact_bytes: int = COMPACT_BYTES
 
 
@@ -81,7 +83,7 @@ class EmbeddedCloud:
         self._clock = clock
         self._sleep = sleep
         self._crash: Crash | None = None
-        self._latency = Latency(options.latency, vpc.settings.seed)
+        self._latency = Latency(options.latency, vpc.settings.seed, options.spreads)
         self._compact_bytes = options.compact_bytes
         self._requests = 0
         self._staged: list[bytes] = []
