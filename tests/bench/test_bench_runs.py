@@ -16,9 +16,10 @@ NAMES = {
     | {"add flat 1", "add flat 16"},
     "memory": {"memory"},
     "startup": {"help", "plugin", "ready"},
+    "cloud": {"vpc model", "moto door"},
 }
 BOUNDS = {"fold": "<= 4x", "add 64 rate": ">= 0.5x", "add 64 p99": "<= 1x", "add flat 1": "<= 1.2x",
-          "add flat 16": "<= 1.2x", "memory": "<= 1.5x"}  # fmt: skip
+          "add flat 16": "<= 1.2x", "memory": "<= 1.5x", "vpc model": ">= 50x", "moto door": "<= 1.2x"}  # fmt: skip
 
 
 @pytest.mark.parametrize("benchmark", sorted(BENCHMARKS))

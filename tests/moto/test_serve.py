@@ -1,0 +1,172 @@
+"""`ipamd ec2 serve` as a program: its line, its end, its options, malformed requests, lag, throttle and latency."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipamd.cli import main
+
+from .served import MACS, PATIENCE, Served, http, serving
+from .test_addresses import Subnets, addresses, described, eni
+
+AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=any/20260101/us-west-2/ec2/aws4_request"
+
+
+def post(door: Served, body: str) -> tuple[int, str]:
+    """A request as no SDK would send it."""
+    headers = {"Authorization": AUTHORIZATION, "Content-Type": "application/x-www-form-urlencoded"}
+    return http(door.line["endpoint"] + "/", "POST", headers, body.encode())
+
+
+def test_the_line_names_what_there_is_and_is_repeated(door: Served, ec2: Any) -> None:
+    """One JSON line; `/ipamd/instance.json` gives the same; the ids are EC2's."""
+    served = http(door.line["endpoint"] + "/ipamd/instance.json")
+
+    assert list(door.line) == ["endpoint", "imds", "region", "vpc_id", "subnet_id", "instance_id", "eni_id"]
+    assert served == (200, door.text)
+    held = described(ec2, door.line["eni_id"])
+    assert (held["VpcId"], held["SubnetId"]) == (door.line["vpc_id"], door.line["subnet_id"])
+    assert held["Attachment"]["InstanceId"] == door.line["instance_id"]
+    assert door.line["endpoint"].startswith("http://127.0.0.1:")
+
+
+def test_sigterm_ends_it_and_the_seed_repeats_it(tmp_path: Path) -> None:
+    """Exit code 0 within seconds, nothing more on either output; the same seed gives the same ids."""
+    words = ("--seed", "5", "--subnet", "10.9.0.0/24", "--reserve", "10.9.0.0/25")
+    lines = []
+    for _ in range(2):
+        with serving(*words) as served:
+            served.process.send_signal(signal.SIGTERM)
+            out, errors = served.process.communicate(timeout=PATIENCE)
+            lines.append(served.line)
+            assert (served.process.returncode, out, errors) == (0, "", "")
+
+    ids = [{k: v for k, v in line.items() if k.endswith("_id")} for line in lines]
+    assert ids[0] == ids[1]
+
+
+def test_a_port_that_is_taken_is_one_line(door: Served) -> None:
+    """Exit code 1, the port named, the remedy."""
+    port = door.line["endpoint"].rpartition(":")[2]
+    command = [sys.executable, "-m", "ipamd", "ec2", "serve", "--port", port]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert f"127.0.0.1:{port}: cannot listen" in line and "choose another port" in line
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--subnet", "10.0.0.0/29"], "/29"),
+        (["--subnet", "nonsense"], "nonsense"),
+        (["--instance-type", "m5.huge"], "m5.huge"),
+        (["--subnet", "10.0.0.0/24", "--vpc", "10.1.0.0/16"], "outside"),
+        (["--subnet", "10.0.0.0/24", "--reserve", "10.1.0.0/28"], "outside"),
+        (["--subnet", "10.0.0.0/24", "--reserve", "x"], "x"),
+        (["--port", "70000"], "port"),
+        (["--imds-lag", "-1"], "seconds"),
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 before moto is loaded."""
+    code = main(["ec2", "serve", *words])
+
+    assert code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_command_of_ec2_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The two that there are, are named."""
+    assert main(["ec2", "fly"]) == 2
+    assert "want one of serve, preflight" in capsys.readouterr().err
+    assert main(["ec2"]) == 2
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        ("Action=NoSuchAction&Version=2016-11-15", "InvalidAction"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=&Ipv4PrefixCount=1", "MissingParameter"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=eni-0&Ipv4PrefixCount=many", "InvalidParameterValue"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=../x&Ipv4PrefixCount=1", "Malformed"),
+        ("Action=AttachNetworkInterface&NetworkInterfaceId={eni}&InstanceId={instance}", "Invalid"),
+        ("Action=CreateNetworkInterface", "MissingParameter"),
+        ("Action=DeleteNetworkInterface&NetworkInterfaceId=eni-0123456789abcdef0",
+         "InvalidNetworkInterfaceID.NotFound"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId={eni}&Ipv4PrefixCount=-1", "InvalidParameterValue"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId={eni}", "MissingParameter"),
+        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId={eni}&Ipv4PrefixCount=1&"
+         "SecondaryPrivateIpAddressCount=1", "InvalidParameterCombination"),
+        ("Action=DescribeNetworkInterfaces&Filter.1.Value.1=x", "InvalidParameterValue"),
+        ("Action=DescribeSubnets&MaxResults=2", "InvalidParameterValue"),
+        ("Action=CreateTransitGatewayPolicyTable", "UnsupportedOperation"),
+    ],
+)  # fmt: skip
+def test_a_malformed_request_gets_ec2s_own_code(door: Served, body: str, code: str) -> None:
+    """XML with a code and a message, HTTP 400: never a traceback, never HTTP 500."""
+    ids = {"eni": door.line["eni_id"], "instance": door.line["instance_id"]}
+
+    status, text = post(door, body.format(**ids))
+
+    assert status == 400
+    assert f"<Code>{code}" in text or (code == "Malformed" and "Malformed</Code>" in text), text
+
+
+def test_requests_of_many_threads_lose_and_double_nothing(door: Served, new_subnet: Subnets) -> None:
+    """One lock around the model: 8 clients take 40 addresses of one subnet, all different."""
+    subnet = new_subnet(24)
+    client = door.client(max_pool_connections=8)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: eni(client, subnet), range(40)))
+
+    given = [a for one in made for a in addresses(one)]
+    assert len(set(given)) == len(given) == 40
+
+
+def test_lag_staleness_and_latency_are_there_when_asked_for() -> None:
+    """Metadata shows a prefix after the lag, Describe calls may show the past, and calls take their time."""
+    with serving("--subnet", "10.8.0.0/24", "--imds-lag", "30", "--stale", "30", "--latency") as slow:
+        ec2 = slow.client()
+        began = time.monotonic()
+        given = ec2.assign_private_ip_addresses(NetworkInterfaceId=slow.line["eni_id"], Ipv4PrefixCount=1)
+        took = time.monotonic() - began
+        mac = slow.metadata("latest/meta-data/mac")[1]
+        seen = [ec2.describe_network_interfaces()["NetworkInterfaces"] for _ in range(8)]
+
+        assert len(given["AssignedIpv4Prefixes"]) == 1
+        assert took >= 0.2
+        assert slow.metadata(f"{MACS}{mac}/ipv4-prefix")[0] == 404
+        assert any(not any(e.get("Ipv4Prefixes") for e in enis) for enis in seen)
+
+
+def test_throttling_is_there_when_asked_for() -> None:
+    """RequestLimitExceeded with HTTP 503 once a bucket is empty, of EC2's actions and of moto's alike."""
+    with serving("--subnet", "10.8.0.0/24", "--throttle") as strict:
+        codes = []
+        for _ in range(400):
+            status, text = post(strict, "Action=DescribeSubnets&Version=2016-11-15")
+            if status != 200:
+                codes.append((status, "<Code>RequestLimitExceeded</Code>" in text))
+                break
+
+        assert codes == [(503, True)]
+
+
+def test_the_ready_line_is_json_alone(door: Served) -> None:
+    """Whoever starts it reads one line and knows all."""
+    assert door.text.count("\n") == 1
+    assert json.loads(door.text) == door.line
