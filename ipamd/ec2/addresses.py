@@ -304,6 +304,9 @@ def wrong_ask(family: Family, ask: Ask) -> Failed | None:
         return refusals.invalid(family.address_count, ask.address_count, "want 0 or more")
     if ask.prefix_count < 0:
         return refusals.invalid(family.prefix_count, ask.prefix_count, "want 0 or more")
+    twice = next((a for n, a in enumerate(ask.addresses) if a in ask.addresses[:n]), None)
+    if twice is not None:
+        return refusals.invalid(family.address, twice, "it is there twice")
     sent = [
         name
         for name, value in (

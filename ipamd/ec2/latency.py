@@ -28,8 +28,8 @@ PERMILLE: Final = 1000
 class Spread(msgspec.Struct, frozen=True, array_like=True):
     """A distribution by its quantiles, (permille, milliseconds) pairs from 0 to 1000; straight lines between them.
 
-    `((0, 200), (1000, 900))`: every length from 200 to 900 ms alike. `((0, 200), (500, 300), (990, 900), (1000, 9000))`:
-    half below 300, one in a hundred above 900.
+    `((0, 200), (1000, 900))`: every length from 200 to 900 ms alike.
+    `((0, 200), (500, 300), (990, 900), (1000, 9000))`: half below 300, one in a hundred above 900.
     """
 
     quantiles: tuple[tuple[int, int], ...]
