@@ -14,6 +14,7 @@ COMMANDS = {
     "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
     "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),
+    "config": ("config", "the settings as they are, where each comes from, and whether a pool starves or flaps"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),

@@ -34,6 +34,7 @@ class Config:
         quirks: Quirks,
         warnings: tuple[ConfigWarning, ...],
         given: dict[str, str],
+        parity_source: Source = "default",
     ) -> None:
         self.values = values
         """Variable -> value, in the table's order."""
@@ -41,6 +42,8 @@ class Config:
         """Variable -> where its value came from. A value that was refused counts as default."""
         self.quirks = quirks
         self.warnings = warnings
+        self.parity_source = parity_source
+        """Where UPSTREAM_PARITY came from."""
         self._given = given
 
     @cached_property
@@ -100,7 +103,8 @@ def load(env: Mapping[str, str], overrides: Sequence[str] = ()) -> Config:
     if values["INTROSPECTION_BIND_ADDRESS"] == "":
         want = "HOST:PORT or unix:PATH"
         warnings.append(ConfigWarning("INTROSPECTION_BIND_ADDRESS", "", want, "using a random port of all interfaces"))
-    return Config(values, sources, quirks, tuple(warnings) + _misspelt(env), given)
+    parity_source: Source = "--set" if PARITY in given else "environment" if env.get(PARITY) else "default"
+    return Config(values, sources, quirks, tuple(warnings) + _misspelt(env), given, parity_source)
 
 
 def _value(variable: Variable, raw: str) -> tuple[Value, ConfigWarning | None, bool]:
