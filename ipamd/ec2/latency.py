@@ -96,7 +96,10 @@ class Latency:
 
     def ns(self, request: Ec2Call | Ec2Look | Request, n: int) -> int:
         """How long the n-th request takes, in ns; a driver lets half pass before the effect, half after."""
-        action = operation(request)
+        return self.of(operation(request), n)
+
+    def of(self, action: str, n: int) -> int:
+        """The same by EC2's name of the action, for a door that serves others too."""
         own = self._own.get(action)
         if own is not None:
             return own.length(draw(action, self._seed, n))

@@ -11,23 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 from moto.ec2.exceptions import EC2ClientError
 
 from ipamd.core.calls import Failed, Lost
-from ipamd.core.types import MS, SECOND, EniId, Instant
+from ipamd.core.types import SECOND, EniId, Instant
 from ipamd.ec2 import answers, describe, refusals, requests
 from ipamd.ec2 import vpc as model
-from ipamd.ec2.latency import REALISTIC_MS, Profile
-from ipamd.ec2.rows import draw
+from ipamd.ec2.latency import Latency, Profile
 from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.ec2.throttle import Bucket, Throttle
 
 AnswerT = TypeVar("AnswerT", bound=answers.Answer)
-OTHERS_MS: Final = (50, 150)
-"""What actions take that the model has no figure for: as long as a Describe."""
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -68,7 +65,7 @@ class Door:
         self.cloud: Vpc = Vpc(settings, region=region)
         self._clock = clock
         self._sleep = sleep
-        self._latency: Profile = behaviour.latency
+        self._latency = Latency(behaviour.latency, settings.seed)
         self._throttle = Throttle(behaviour.buckets)
         self._requests = 0
         self._here = threading.local()
@@ -96,11 +93,8 @@ class Door:
     def waits(self, action: str) -> tuple[float, float]:
         """Seconds to let pass before and after the next request of the action."""
         self._requests += 1
-        if self._latency == "none":
-            return 0.0, 0.0
-        shortest, longest = REALISTIC_MS.get(action, OTHERS_MS)
-        ns = shortest * MS + draw(action, self.cloud.settings.seed, self._requests) % ((longest - shortest) * MS + 1)
-        return ns / 2 / SECOND, ns / 2 / SECOND
+        half = self._latency.of(action, self._requests) / 2 / SECOND
+        return half, half
 
     def owed(self) -> float:
         """Seconds that faults have added to this thread's request."""
