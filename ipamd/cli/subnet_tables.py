@@ -138,4 +138,4 @@ def _breakers(block: Block) -> str:
     if kept:
         listed.append(f"{len(kept)} of EC2's own")
     more = len(listed) - _EACH
-    return "\n".join(listed[:_EACH]) + (f"\nand {more} more" if more > 0 else "")
+    return "; ".join(listed[:_EACH]) + (f"; and {more} more" if more > 0 else "")

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .facts import Use
-from .occupation import BLOCK, FREE, PREFIX, PRIMARY, BlockState, Occupation
+from .occupation import BLOCK, PRIMARY, SECONDARY, BlockState, Occupation
 
 Level: TypeAlias = Literal["finding", "warning", "advice"]
 _LISTED = 3
@@ -136,17 +136,15 @@ def _in_reservations(occupation: Occupation) -> Iterator[Advice]:
             )
             continue
         codes = occupation.taken[inside.start : inside.stop]
-        singles = len(codes) - codes.count(FREE) - codes.count(PREFIX)
-        broken = sum(
-            occupation.states[block] in (BlockState.BROKEN, BlockState.FULL)
-            for block in range(inside.start // BLOCK, inside.stop // BLOCK)
-        )
+        singles = codes.count(PRIMARY) + codes.count(SECONDARY)
+        blocks = range(inside.start // BLOCK, inside.stop // BLOCK)
         if singles:
+            broken = sum(bool(occupation.breaking_enis(block) - {-1}) for block in blocks)
             yield Advice(
                 "reservation-broken",
                 "warning",
-                f"reservation {reservation.cidr}: {singles} single addresses from before it, or EC2's own, break "
-                f"{broken} of its {len(inside) // BLOCK} blocks; reserving does not move them",
+                f"reservation {reservation.cidr}: {singles} single addresses from before it break {broken} of its "
+                f"{len(blocks)} blocks; reserving does not move them, so free them first",
             )
 
 
@@ -181,8 +179,8 @@ def _room_for_prefixes(occupation: Occupation) -> Iterator[Advice]:
         yield Advice(
             "prefixes-only",
             "advice",
-            "only nodes in prefix mode use the subnet, so it needs no reservation: of single addresses there are "
-            f"{occupation.held(PRIMARY)} primary ones of ENIs and no others",
+            "only nodes in prefix mode use the subnet, so it needs no reservation: its only single addresses are the "
+            f"primary ones of ENIs ({occupation.held(PRIMARY)})",
         )
 
 

@@ -31,7 +31,8 @@ def subnets(directory: Path) -> list[SubnetFacts]:
             shutil.copyfile(log, copy / LOG)
         except FileNotFoundError:
             raise CloudError(
-                f"{directory}: has no embedded cloud ({LOG} is missing); name the --state-dir of an `ipamd run`"
+                f"{directory}: has no embedded cloud ({LOG} is missing); name the --state-dir of an `ipamd run` on the "
+                "embedded cloud, or ask another backend by --endpoint"
             ) from None
         except OSError as error:
             raise CloudError(f"{log}: cannot be read: {error.strerror}; make it readable") from error
