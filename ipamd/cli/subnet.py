@@ -104,7 +104,9 @@ def _subnet(args: argparse.Namespace) -> int:
     if args.json:
         output.write_json(Document(all(one.ok for one in reports), tuple(reports)))
     else:
-        for (rows, _), one in zip(seen, reports, strict=True):
+        for number, ((rows, _), one) in enumerate(zip(seen, reports, strict=True)):
+            if number:
+                print()
             show(one, rows, args.blocks)
     return output.OK if all(one.ok for one in reports) else output.FINDING
 

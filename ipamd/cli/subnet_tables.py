@@ -29,7 +29,6 @@ def show(told: Report, rows: tuple[Row, ...], most: int) -> None:
     for advice in told.advice:
         out.print(visible(f"{advice.level} {advice.code}: {advice.text}"))
     out.print(f"pre-flight: {'ok' if told.ok else 'fails'}")
-    out.print()
 
 
 def _facts(told: Report) -> list[tuple[str, object]]:

@@ -22,7 +22,10 @@ from tests.demo.console import Session, Step, matches, steps
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 RUNNABLE = [page for page in PAGES if steps((ROOT / page).read_text())]
-COMMANDS = ("run", "simulate", "state", "replay", "log show", "log follow", "log verify", "max-pods", "subnet", "ec2 serve", "ec2 preflight")
+COMMANDS = (
+    "run", "simulate", "state", "replay", "log show", "log follow", "log verify",
+    "max-pods", "subnet", "ec2 serve", "ec2 preflight",
+)  # fmt: skip
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```|(?<!`)`([^`]+)`(?!`)", re.DOTALL | re.MULTILINE)
 _IPAMD = re.compile(r"(?:^|[$;|&] |/|[A-Z_]+=\S+ )ipamd ([a-z][^|;&>]*)")
