@@ -22,6 +22,7 @@ from ipamd.ec2.vpc import apply
 from . import neighbours
 from .fleet import DRAIN_LIMIT, Fleet, FleetPod
 from .fleet_view import Facts, facts
+from .scenario_check import knows_prefixes, max_pods_of, node_names, settings_of
 from .scenario_file import (
     AddPods,
     Assign,
@@ -35,7 +36,6 @@ from .scenario_file import (
     Steps,
     Take,
 )
-from .scenario_read import knows_prefixes, max_pods_of, node_names, settings_of
 from .settle import QUIET
 
 SETTLE: Final = Step(settle=QUIET / SECOND)
@@ -174,7 +174,10 @@ class _Running:
         spec = self._scenario.nodes[index]
         settings = settings_of(spec.type, spec.env, spec.cni_version, f"nodes[{index}]")
         sight = None if knows_prefixes(spec.cni_version) else blind
-        self._fleet.join(name, spec.type, settings, max_pods_of(self._scenario, index), sight)
+        try:
+            self._fleet.join(name, spec.type, settings, max_pods_of(self._scenario, index), sight)
+        except ValueError as error:
+            raise neighbours.Refusal(f"node {name} cannot join: {error}") from None
 
     def _restart(self, wanted: str | Restart) -> None:
         restart = wanted if isinstance(wanted, Restart) else Restart(node=wanted)
