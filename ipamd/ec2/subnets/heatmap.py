@@ -42,9 +42,9 @@ LEGEND: Final = (
     ("r", _COLOURS[BlockState.RESERVED], "free, reserved for prefixes"),
     ("x", _COLOURS[BlockState.EXPLICIT], "free, explicit reservation"),
     ("P", _COLOURS[BlockState.PREFIX], "prefix"),
-    ("1", _HEAT[0], "broken: 1 address taken"),
-    ("8", _HEAT[2], "8 taken"),
-    ("f", _HEAT[5], "15 taken"),
+    ("1", _HEAT[0], "broken: 1 taken"),
+    ("8", _HEAT[2], "broken: 8 taken"),
+    ("f", _HEAT[5], "broken: 15 taken"),
     ("#", _COLOURS[BlockState.FULL], "16 single addresses"),
 )
 NARROW_ROW, WIDE_ROW = 16, 64
