@@ -15,16 +15,17 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
-from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, WrongSet, ipamd_env, load, network_env
+from ipamd.config import DEFAULT_METRICS, DEFAULT_SOCKET, Config, ConfigError, WrongSet, load
 from ipamd.core.commands import Start
 from ipamd.core.settings import Node, Settings
 from ipamd.ec2.cloudlog import CloudError
 from ipamd.ec2.embedded import DEFAULT_INSTANCE_TYPE
 from ipamd.ec2.latency import PROFILES
+from ipamd.ec2.port import Ec2
 from ipamd.ec2.vpc import DEFAULT_SUBNET
 from ipamd.journal.errors import JournalError
 from ipamd.journal.journal import Journal
@@ -36,12 +37,11 @@ from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
 from ipamd.runtime.hostnet import HostRecorder
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
-from ipamd.server.introspection import Introspection
 from ipamd.server.listen import ListenError, open_http, parse_address
-from ipamd.server.metrics import Metrics
 
 from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud
 from .doors import GrpcDoor, WebDoor
+from .sights import grave, introspection_of, metrics_of
 
 PROG = "ipamd run"
 _log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
     daemon.datastore.subscribe(Narrator(state, args.client_version).subscriber(log.write))
-    await _open(args, config, daemon, state_dir / "journal")
+    await _open(args, config, daemon, Surroundings(state_dir / "journal", clock, cloud))
 
 
 def _checked(args: argparse.Namespace, config: Config, node: Node, prefixes: bool) -> tuple[Node, Settings]:
@@ -199,15 +199,26 @@ def _checked(args: argparse.Namespace, config: Config, node: Node, prefixes: boo
     checked = config.check(prefix_delegation_supported=prefixes)
     for warning in checked.warnings:
         _log.warning(warning.text)
-    return (node if args.max_pods is None else replace(node, max_pods=args.max_pods)), checked.settings
+    node = node if args.max_pods is None else replace(node, max_pods=args.max_pods)
+    told = {warning.name for warning in checked.warnings}
+    for verdict in grave(config, node, prefixes):
+        if verdict.names[0] not in told:
+            _log.warning("%s: %s", verdict.kind, verdict.text)
+    return node, checked.settings
 
 
-async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journal: Path) -> None:
+class Surroundings(NamedTuple):
+    """What a daemon lives with: the journal's directory, the clock, the cloud."""
+
+    journal: Path
+    clock: SystemClock
+    cloud: Ec2
+
+
+async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, around: Surroundings) -> None:
     """Give the doors what they need, and run."""
     counts = RequestCounts()
-    metrics = Metrics(lambda: daemon.state, counts, args.client_version)
-    daemon.datastore.subscribe(metrics.on_record)
-    daemon.performer.on_call = metrics.on_call
+    metrics = metrics_of(daemon, counts, args.client_version, around.clock, around.cloud)
     backend = Backend(
         submit=daemon.datastore.submit,
         vpc_cidrs=daemon.performer.vpc_cidrs,
@@ -216,11 +227,7 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journa
         version=args.client_version,
         counts=counts,
     )
-    introspection = Introspection(
-        state=lambda: daemon.state,
-        network_env=lambda: network_env(config),
-        ipamd_env=lambda: ipamd_env(config),
-    )
+    introspection = introspection_of(daemon, config, around.clock, around.journal)
     asked = args.introspection if args.introspection is not None else config.options.introspection_address
     grpc = GrpcDoor(backend, args.socket, args.tcp)
     shown = WebDoor(lambda: open_http(introspection.application(), asked, "--introspection"))
@@ -238,7 +245,7 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, journa
             "grpc": grpc.addresses,
             "introspection": shown.url,
             "metrics": measured.url,
-            "journal": str(journal.absolute()),
+            "journal": str(around.journal.absolute()),
         }
         try:
             print(json.dumps(line, separators=(",", ":")), flush=True)

@@ -22,6 +22,7 @@ from ipamd.core.decide import decide
 from ipamd.core.events import FORMAT, Record
 from ipamd.core.evolve import fold
 from ipamd.core.state import State
+from ipamd.core.types import SECOND
 from ipamd.journal.errors import JournalClosed, JournalError, JournalFailed
 from ipamd.journal.journal import Journal
 from ipamd.journal.retention import KEEP, Keep
@@ -94,6 +95,11 @@ class Datastore:
     def quiet(self) -> bool:
         """Whether every record so far is durable and told."""
         return not self._untold and self._snapshotting is None
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record that is not known to be durable; 0 while there is none."""
+        return max(self._clock.now() - self._untold[0].at, 0) / SECOND if self._untold else 0.0
 
     def subscribe(self, on_record: OnRecord) -> None:
         """From now on `on_record` is told of every durable record, in order."""

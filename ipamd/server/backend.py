@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final, NoReturn, TypeAlias, assert_never
 
 import grpc
@@ -94,11 +95,20 @@ class Backend:
         """RPC-20: empty in upstream's builds, and so is what its plugin sends."""
 
     async def add_network(self, request: AddNetworkRequest | Malformed, context: Context) -> AddNetworkReply:
-        """RPC-21..38."""
+        """RPC-21..38, timed."""
+        began = perf_counter()
+        try:
+            return await self._add(request, context)
+        finally:
+            self.counts.add_seconds.observe(perf_counter() - began)
+
+    async def _add(self, request: AddNetworkRequest | Malformed, context: Context) -> AddNetworkReply:
         if isinstance(request, Malformed):
+            self.counts.rejected["malformed"] += 1
             await _reject_bytes(request, context)
         self.counts.adds += 1
         if request.ClientVersion != self._version:
+            self.counts.rejected["version"] += 1
             await self._reject_version("Add", request.ClientVersion, context)
         fault = _too_long(request, _ADD_FIELDS)
         if not fault and request.RequiresMultiNICAttachment:
@@ -116,6 +126,7 @@ class Backend:
             case Refused():
                 return _refused(answer, context)
             case NotReady():
+                self.counts.rejected["not_ready"] += 1
                 await _not_ready(answer, context)
             case Released() | UnknownPod() | None:
                 raise AssertionError(f"AddNetwork was answered {answer!r}")
@@ -172,6 +183,8 @@ class Backend:
         except AssertionError:
             raise
         except Exception as error:
+            if not isinstance(command, DelNetwork):
+                self.counts.rejected["not_recorded"] += 1
             text = f"{type(command).__name__} could not be recorded: {error}"
             _log.error("%s", text)
             await context.abort(grpc.StatusCode.UNAVAILABLE, _cut(text, 1024))
@@ -183,6 +196,7 @@ class Backend:
         except AssertionError:
             raise
         except Exception as error:
+            self.counts.rejected["no_vpc_cidrs"] += 1
             _log.error("AddNetwork: %s stays assigned, but the VPC's CIDRs cannot be read: %s", answer.address, error)
             await context.abort(grpc.StatusCode.UNKNOWN, _cut(str(error), 1024))
         external, excluded = self._snat()

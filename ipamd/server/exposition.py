@@ -80,6 +80,8 @@ class Histogram:
         self.labels = labels
         self.bounds = bounds
         self._values: dict[tuple[str, ...], tuple[list[int], float]] = {}
+        if not labels:
+            self._values[()] = ([0] * (len(bounds) + 1), 0.0)
 
     def observe(self, value: float, *labels: str) -> None:
         """One more value; a bound belongs to its bucket."""
@@ -122,7 +124,7 @@ def render(families: Iterable[Metric]) -> bytes:
     for metric in families:
         samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
         name = metric.name
-        if metric.type == "counter" and all(sample.name == f"{name}_total" for sample in samples):
+        if metric.type == "counter" and samples and all(sample.name == f"{name}_total" for sample in samples):
             name = f"{name}_total"
         kind = "untyped" if metric.type == "unknown" else metric.type
         lines.append(f"# HELP {name} {_escaped(metric.documentation)}")

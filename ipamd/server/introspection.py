@@ -1,10 +1,15 @@
-"""Introspection over HTTP: the stores and the environment as upstream shows them (HTTP-1..HTTP-10)."""
+"""Introspection over HTTP: the stores and the environment as upstream shows them (HTTP-1..HTTP-10), and ours.
+
+Upstream's four paths answer as they do there, and every path that nobody knows answers with their list (HTTP-2).
+Ours beside them are read-only: `/v1/plan`, `/v1/state`, `/v1/journal` and `/healthz`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -14,6 +19,10 @@ from aiohttp import web
 
 from ipamd.core.state import Address, Block, Eni, State
 from ipamd.core.types import SECOND, Instant, ip4_text
+
+from .guard import Refusal, check_host, check_method, json_response, parameters, refused
+from .history import Past
+from .planned import health, plan_document
 
 Document: TypeAlias = dict[str, Any]
 Env: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -31,7 +40,7 @@ async def no_eni_config() -> str | None:
 
 
 class Introspection:
-    """The routes of HTTP-2; every other path answers with their list, whatever the method is."""
+    """The routes of HTTP-2 and ours. `now` in ns; `lag` is how many seconds the disk is behind; `past` reads back."""
 
     def __init__(
         self,
@@ -40,27 +49,57 @@ class Introspection:
         network_env: Env,
         ipamd_env: Env,
         eni_config: Callable[[], Awaitable[str | None]] = no_eni_config,
+        now: Callable[[], Instant] = time.time_ns,
+        lag: Callable[[], float] = lambda: 0.0,
+        past: Past | None = None,
     ) -> None:
         self._state = state
         self._network_env = network_env
         self._ipamd_env = ipamd_env
         self._eni_config = eni_config
+        self._now = now
+        self._lag = lag
+        self._past = past
 
     def application(self) -> web.Application:
         """An aiohttp application with one handler for all paths and methods."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
+        if self._past is not None:
+            app.on_shutdown.append(self._past.close)
         return app
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         _log.info(
             "Handling http request: %s, from: %s, URI: %s", request.method, request.remote, request.path_qs[:1024]
         )
         try:
+            check_host(request)
+            if request.path == "/v1/journal" and self._past is not None:
+                check_method(request)
+                return await self._past.journal(request)  # a stream has no end to wait for
             async with asyncio.timeout(_TIMEOUT):
-                return await self._document(request.path)
+                ours = await self._ours(request)
+                return ours if ours is not None else await self._document(request.path)
+        except Refusal as refusal:
+            return refused(refusal)
         except TimeoutError:
             return web.Response(status=500, text="Internal Server Error")
+
+    async def _ours(self, request: web.Request) -> web.Response | None:
+        """What upstream does not have; None for every other path."""
+        if request.path == "/v1/state" and self._past is not None:
+            check_method(request)
+            return await self._past.state(request)
+        if request.path not in ("/v1/plan", "/healthz"):
+            return None
+        check_method(request)
+        parameters(request, ())
+        state = self._state()
+        if request.path == "/v1/plan":
+            return json_response(plan_document(state, max(self._now(), state.at)))
+        status, document = health(state, self._lag())
+        return json_response(document, status)
 
     async def _document(self, path: str) -> web.Response:
         match path:

@@ -4,13 +4,17 @@ records  -> counters and the two histograms       on_record, once a record is du
 requests -> counters of the doors                 RequestCounts
 calls    -> latency and EC2 counters              on_call, from the performer
 State    -> gauges                                at the moment of a scrape
+
+Every family has its HELP and TYPE from the first scrape on, samples or not. What users asked upstream for and it does
+not have is named `ipamd_`.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
-from typing import Final
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -18,6 +22,7 @@ from prometheus_client.core import Metric
 
 from ipamd.core import events as ev
 from ipamd.core.pool_linux import enis_max, ips_per_eni
+from ipamd.core.reasons import REASONS
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, CidrText, Instant
 from ipamd.core.work import Fill, Grow, Init, Resync, Shed, Trim, Work
@@ -32,14 +37,30 @@ _METADATA: Final = "ReadMetadata"
 _NOT_EXHAUSTION: Final = ("invalid",)
 """Refusals that are not for lack of an address."""
 
+Subnets: TypeAlias = Callable[[], Mapping[str, tuple[int, int]]]
+"""Subnet -> its free addresses and its free /28 blocks."""
+
 
 class Metrics:
     """Everything that `/metrics` shows."""
 
-    def __init__(self, state: Callable[[], State], requests: RequestCounts, version: str = "") -> None:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        requests: RequestCounts,
+        version: str = "",
+        *,
+        now: Callable[[], Instant] = time.time_ns,
+        lag: Callable[[], float] = lambda: 0.0,
+        subnets: Subnets | None = None,
+    ) -> None:
+        """`now` in ns; `lag`: how many seconds the disk is behind; `subnets` where the backend can know."""
         self._state = state
         self._requests = requests
         self._version = version
+        self._now = now
+        self._lag = lag
+        self._subnets = subnets
         self._started_at: Instant = 0
         self._errors = Counters("awscni_ipamd_error_count", "Failures of ipamd, by what failed", ("fn",))
         self._reconciled = Counters("awscni_reconcile_count", "What reconciliation added and dropped", ("fn",))
@@ -56,7 +77,12 @@ class Metrics:
         self._connmark = Counters("awscni_connmark_reconcile_total", "Reconciliations of connmark rules", ("result",))
         self._connmark.add("success", times=0)
         self._connmark.add("error", times=0)
-        self._refused = Counters("ipamd_assign_refused_total", "AddNetwork requests refused, by reason", ("reason",))
+        self._pod_eni = Counters("awscni_pod_eni_error_count", "Failures with security groups for pods", ("fn",))
+        self._refused = Counters(
+            "ipamd_refusals_total", "AddNetwork requests without an address, by reason", ("reason",)
+        )
+        for reason in REASONS:
+            self._refused.add(reason, times=0)
         self._startup = Histogram(
             "awscni_ipamd_startup_duration_seconds",
             "From the start to open doors, or to the failure",
@@ -128,13 +154,14 @@ class Metrics:
     # ---- what reads it -------------------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, upstream's first; those without a series are left out, as Go's client does."""
+        """Every family, upstream's first; those without a series have their HELP and TYPE all the same."""
         state = self._state()
         build = gauge("awscni_build_info", "The build", 1)
         build.samples[0].labels.update(version=self._version, goversion=_runtime())
         yield build
         yield from self._gauges(state)
         yield from self._counters()
+        yield from self._ours(state)
         yield from self._process.collect()
 
     def _counters(self) -> Iterator[Metric]:
@@ -146,12 +173,27 @@ class Metrics:
         families = (
             self._errors, self._reconciled, requests, releases, self._latency, self._api_errors, self._utils,
             self._calls, self._failed_calls, self._forced_enis, self._forced_ips, self._exhausted,
-            self._startup, self._init, self._connmark, self._refused,
+            self._startup, self._init, self._connmark, self._pod_eni,
         )  # fmt: skip
         for family in families:
-            metric = family.metric()
-            if metric.samples:
-                yield metric
+            yield family.metric()
+        yield gauges("awscni_connmark_backend", "What programs the connmark rules", "backend", {})
+
+    def _ours(self, state: State) -> Iterator[Metric]:
+        """What upstream does not have."""
+        refusals = self._refused.metric()
+        for reason, times in self._requests.rejected.items():
+            refusals.add_sample(self._refused.name, {"reason": reason}, times)
+        yield refusals
+        yield self._requests.add_seconds.metric()
+        cooling = cooling_addresses(state, max(self._now(), state.at))
+        yield gauge("ipamd_cooling_ip_addresses", "Released addresses that serve nobody yet", cooling)
+        yield gauge("ipamd_journal_lag_seconds", "Age of the oldest record that is not on disk yet", self._lag())
+        free = self._subnets() if self._subnets is not None else {}
+        addresses = {subnet: found[0] for subnet, found in free.items()}
+        prefixes = {subnet: found[1] for subnet, found in free.items()}
+        yield gauges("ipamd_subnet_free_addresses", "Addresses of the subnet that no ENI has", "subnet", addresses)
+        yield gauges("ipamd_subnet_free_prefixes", "Free aligned /28 blocks of the subnet", "subnet", prefixes)
 
     def _gauges(self, state: State) -> Iterator[Metric]:
         total = assigned = prefixes = 0
@@ -183,10 +225,8 @@ class Metrics:
             yield gauge(name, documentation, value)
         running = {fn: int(fn == _action(state)) for fn in _ACTIONS}
         yield gauges("awscni_ipamd_action_inprogress", "Actions of ipamd that run now", "fn", running)
-        if by_cidr:
-            yield gauges("awscni_assigned_ip_per_cidr", "Pods by block", "cidr", by_cidr)
-        if by_eni:
-            yield gauges("awscni_assigned_ip_per_eni", "Pods by ENI", "eni", by_eni)
+        yield gauges("awscni_assigned_ip_per_cidr", "Pods by block", "cidr", by_cidr)
+        yield gauges("awscni_assigned_ip_per_eni", "Pods by ENI", "eni", by_eni)
 
     # ---- the door ------------------------------------------------------------------------------------------
 
@@ -219,6 +259,14 @@ def _action(state: State) -> str:
             return "nodeIPPoolReconcile"
         case _:
             return ""
+
+
+def cooling_addresses(state: State, now: Instant) -> int:
+    """How many addresses cool at `now` (DM-8). Costs the addresses that were released and not handed out again."""
+    held = state.cooldown
+    return sum(
+        block.cooling_at(now, held) for eni in state.enis.values() for block in eni.blocks.values() if block.cooling
+    )
 
 
 def _word(truth: bool) -> str:

@@ -42,7 +42,9 @@ TYPES = {
     "awscni_assigned_ip_per_eni": "gauge",
     "awscni_ipamd_startup_duration_seconds": "histogram",
     "awscni_ipamd_node_initialization_duration_seconds": "histogram",
+    "awscni_connmark_backend": "gauge",
     "awscni_connmark_reconcile_total": "counter",
+    "awscni_pod_eni_error_count": "counter",
 }
 
 
@@ -155,8 +157,8 @@ async def test_refusals_count_by_reason_and_exhaustion_apart() -> None:
     scrape = Scrape(metrics)
 
     assert scrape["awscni_no_available_ip_addresses"] == 1
-    assert scrape["ipamd_assign_refused_total", {"reason": "target"}] == 1
-    assert scrape["ipamd_assign_refused_total", {"reason": "invalid"}] == 1
+    assert scrape["ipamd_refusals_total", {"reason": "target"}] == 1
+    assert scrape["ipamd_refusals_total", {"reason": "invalid"}] == 1
 
 
 def test_calls_feed_the_latency_summary_and_the_ec2_counters() -> None:
