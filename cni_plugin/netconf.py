@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cni_plugin import address, errors
 from cni_plugin.env import check_network_name
-from cni_plugin.errors import DECODING_FAILURE, CniError
+from cni_plugin.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
 from cni_plugin.prevresult import PrevResult, atoi
 from cni_plugin.versions import OLDEST
 
@@ -65,7 +65,7 @@ class NetworkConfig(NamedTuple):
 
 
 def read_header(stdin: bytes) -> Header:
-    """Name and version of the configuration; CniError 6 when it is not such JSON, 7 for an unfit name."""
+    """Name and version of the configuration; CniError 6 when it is not such JSON, 7 for an unfit name or a list."""
     try:
         document = json.loads(stdin.decode("utf-8", "replace"), parse_constant=_refuse_constant)
         keys = folded(document)
@@ -73,6 +73,9 @@ def read_header(stdin: bytes) -> Header:
     except (ValueError, RecursionError) as error:
         raise CniError(DECODING_FAILURE, f"error unmarshall network config: {error}") from error
     check_network_name(name)
+    if "plugins" in keys and "type" not in keys:
+        msg = f"network configuration {name} is a list of plugins: a runtime passes them on one at a time"
+        raise CniError(INVALID_CONFIG, msg, "pass an element of plugins with the list's name and cniVersion in it")
     try:
         version = text_of(keys, "cniVersion", "")
     except ValueError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cni_plugin import netconf
+from cni_plugin import errors, netconf
 from cni_plugin.address import Address
 from tests.cni_plugin.harness import config, environment, invoke
 
@@ -221,3 +221,15 @@ def test_messages_are_plain_json_text() -> None:
 
     assert json.loads(outcome.stdout)["code"] == 999
     assert outcome.stdout.count("\n") == 3
+
+
+def test_a_whole_list_of_plugins_is_told_from_a_configuration() -> None:
+    """examples/10-aws.conflist fed by hand: a runtime passes on one of its `plugins`, which has a `type`."""
+    conflist = {"cniVersion": "1.0.0", "name": "aws-cni", "plugins": [{"type": "aws-cni", "dryRun": True}]}
+
+    with pytest.raises(errors.CniError) as refused:
+        netconf.read_header(json.dumps(conflist).encode())
+
+    assert (refused.value.code, "is a list of plugins" in refused.value.msg) == (7, True)
+    assert "with the list's name and cniVersion in it" in refused.value.details
+    assert netconf.read_header(json.dumps({**conflist, "type": "aws-cni"}).encode()).name == "aws-cni"
