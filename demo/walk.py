@@ -32,6 +32,13 @@ ENIS, PREFIXES = 2, 5
 """What 58 pods make of a t3.small that keeps one prefix spare: 3 prefixes fill an ENI, 80 addresses in all."""
 SETTLE_SECONDS: Final = 30.0
 REPLAY_SECONDS: Final = 30.0
+MEANING: Final = {
+    "target": "every address was in use",
+    "attach_pending": "an ENI was being added",
+    "metadata_lag": "a new ENI was not visible yet",
+    "cooldown": "free addresses were cooling",
+}
+"""ipamd's reasons for a refusal, in words."""
 WIDTH: Final = 100
 """Columns where there is no terminal."""
 
@@ -115,10 +122,11 @@ class Walk:
         )
         began = time.monotonic()
         self._runtime.add(self._pods)
-        self._note(f"{PODS} pods have addresses after {time.monotonic() - began:.1f} s; the pool grows every 5 s")
+        self._note(f"{PODS} pods have addresses after {time.monotonic() - began:.1f} s; the pool may grow every 5 s")
         if self._runtime.refusals:
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in self._runtime.refusals.most_common())
-            self._note(f"refused before there was a prefix: {reasons}")
+            refusals = self._runtime.refusals.most_common()
+            reasons = ", ".join(f"{count} while {MEANING.get(reason, reason)}" for reason, count in refusals)
+            self._note(f"refused on the way, then asked again: {reasons}")
         expect(len({pod.address for pod in self._pods}) == PODS, "two pods have the same address")
         self._wait_for_pool()
         self._agree("after ADD")

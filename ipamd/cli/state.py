@@ -46,7 +46,6 @@ _WORK: Final = {
     "Shed": "freeing an ENI",
     "Resync": "comparing with instance metadata",
 }
-_LANES: Final = {"pool": "the pool", "watch": "security groups and VPC", "purge": "leftover blocks", "leaks": "leaked ENIs"}
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -232,8 +231,8 @@ def _doing(state: State, loop: views.LoopView, now: Instant, alive: bool) -> lis
         rows.append(("will call", ", ".join(loop.wanted)))
     if loop.stopped is not None:
         rows.append(("grows no more", f"{loop.stopped.fact}; {loop.stopped.remedy}"))
-    if alive and loop.next:
-        rows.append(("looks next", ", ".join(f"at {_LANES.get(due.lane, due.lane)} {time_text(due.at)}" for due in loop.next)))
+    if alive:
+        rows += [("looks next", f"at the pool at {time_text(due.at)}") for due in loop.next if due.lane == "pool"]
     for card, figures in loop.why.items():
         name = "figures" if len(loop.why) == 1 else f"figures, network card {card}"
         rows.append((name, " ".join(f"{key}={value}" for key, value in figures.items())))
