@@ -16,6 +16,7 @@ import pytest
 from cni_plugin import netconf
 from ipamd.config import VARIABLES, ConfigError, Variable, load
 from ipamd.config.errors import shown
+from ipamd.core.reasons import REASONS, REMEDIES
 from ipamd.core.settings import Quirks
 from tests.demo.console import Session, Step, matches, steps
 
@@ -200,6 +201,38 @@ def test_every_quirk_is_listed_once() -> None:
     listed = rows("differences.md", 4)
 
     assert list(listed) == [field.name for field in msgspec.structs.fields(Quirks)]
+
+
+def test_every_reason_is_listed_with_its_remedy() -> None:
+    """docs/no-address.md against the words that refusals, state and log print."""
+    listed = rows("no-address.md", 3)
+
+    assert listed.pop("invalid")[1].startswith("correct the request")
+    assert {reason: cells[1] for reason, cells in listed.items()} == REMEDIES
+    assert set(listed) < set(REASONS)
+
+
+def test_a_block_may_be_pasted_whole(directory: Path) -> None:
+    """examples/pod waits for a daemon that was started a moment ago, and for one that follows a killed one."""
+    where = "--state-dir t --socket t/s.sock --introspection unix:t/h.sock --metrics 127.0.0.1:0"
+    start = f"ipamd run {where} 2> t.log > t.out &"
+    script = f"""{start}
+examples/pod add web-0 t/s.sock | grep '"address"'
+kill -9 $!; wait $!
+{start}
+examples/pod add web-0 t/s.sock | grep '"address"'
+kill $!; wait $!
+"""
+    path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=directory, env={"PATH": path, "HOME": str(directory)}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    first, second = done.stdout.split("\n", 1)
+    assert (done.returncode, first.strip()) == (0, second.strip()), done.stderr
+    assert '"address": "10.0.0.' in first
 
 
 def test_every_key_of_the_plugin_is_listed() -> None:
