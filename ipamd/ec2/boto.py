@@ -7,6 +7,7 @@ time as a whole; when it is over the caller hears at once, and the thread sends 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, assert_never
 
@@ -28,7 +29,7 @@ from ipamd.core.types import CallId
 from . import boto_views as views
 from .boto_calls import METHODS, parameters, repeatable, result
 from .boto_client import Access, Clients, Request
-from .boto_errors import Place, translated, unsent
+from .boto_errors import EXPIRED, REJECTED, Place, translated, unsent
 from .boto_imds import Imds, InstanceFacts
 from .boto_threads import Threads
 from .limits import DEFAULT_MAX_PODS, limits, max_pods, trunking_compatible
@@ -38,6 +39,8 @@ _T = TypeVar("_T")
 
 PAGES_MAX: Final = 1000
 """Pages of one listing; more would be a service that hands out its tokens in a circle."""
+RENEW_SECONDS: Final = 5.0
+"""The credential chain is asked anew no more often than this."""
 KEY_OF_MOTO: Final = ("moto", "moto")
 """Access key and secret for a moto, which looks at neither: nobody's, so that a wrong endpoint refuses them."""
 
@@ -73,6 +76,8 @@ class BotoCloud:
         self._imds = imds
         self._threads = threads
         self._place = Place(clients.url, facts.region)
+        self._refused_keys = False
+        self._renewed = -RENEW_SECONDS
 
     @property
     def endpoint(self) -> str:
@@ -161,6 +166,7 @@ class BotoCloud:
         seconds = self._clients.access.seconds
         try:
             async with asyncio.timeout(seconds):
+                await self._renew()
                 return await self._threads.run(lambda: self._clients.perform(request, work), request.action)
         except TimeoutError:
             if request.give_up() and not request.read:
@@ -175,9 +181,17 @@ class BotoCloud:
             said = translated(error, request, self._place)
             if said is None:
                 raise
+            self._refused_keys = isinstance(said, Ec2Error) and said.code in EXPIRED | REJECTED
             raise said from None
         finally:
             request.give_up()
+
+    async def _renew(self) -> None:
+        """Once EC2 has refused the credentials, and not more often than now and then: look for newer ones."""
+        now = time.monotonic()
+        if self._refused_keys and now - self._renewed >= RENEW_SECONDS and self._clients.access.key is None:
+            self._renewed = now
+            await self._threads.run(self._clients.renew, "credentials")
 
     async def _listed(self, look: Ec2Look, method: str, asked: dict[str, Any]) -> list[views.Json]:
         """Every row of a listing, page by page."""

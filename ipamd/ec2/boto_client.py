@@ -118,11 +118,15 @@ class Clients:
         """Takes about half a second, mostly to read EC2's description. Raises botocore's errors."""
         self.access = access
         self._here = threading.local()
-        session = _session(access)
-        self._reads = self._client(session, READ_SHARE * access.seconds)
-        self._calls = self._client(session, access.seconds)
+        self.renew()
         self.url: str = self._calls.meta.endpoint_url
         """Where EC2 is asked."""
+
+    def renew(self) -> None:
+        """Ask the credential chain anew: a profile's keys, once read, are kept for the life of a session."""
+        session = _session(self.access)
+        self._reads = self._client(session, READ_SHARE * self.access.seconds)
+        self._calls = self._client(session, self.access.seconds)
 
     def perform(self, request: Request, work: Callable[[Any], _T]) -> _T:
         """`work` with the client that fits, its tries counted on `request`. Blocks; raises botocore's errors."""

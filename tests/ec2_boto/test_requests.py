@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -238,6 +239,25 @@ async def test_refusals_come_with_a_remedy(sky: Weather, code: str, remedy: str)
     assert refused.value.code == code
     assert refused.value.message.startswith("You are not authorized; ")
     assert remedy in refused.value.message
+
+
+@pytest.mark.asyncio
+async def test_newer_credentials_are_found(sky: Weather, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile whose keys have expired is read again, without a restart."""
+    file = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    sky.tell(in_turn(refusal("ExpiredToken"), lambda _: TAGGED))
+    file.write_text("[default]\naws_access_key_id=OLDKEY\naws_secret_access_key=s\n")
+    async with door(sky.url, key=None) as cloud:
+        with pytest.raises(Ec2Error, match="credentials have expired"):
+            await cloud.call(TAG)
+        file.write_text("[default]\naws_access_key_id=NEWKEY\naws_secret_access_key=s\n")
+        await cloud.call(TAG)
+
+    assert ["OLDKEY/" in asked["authorization"] for asked in sky.asked] == [True, False]
+    assert "NEWKEY/" in sky.asked[1]["authorization"]
 
 
 @pytest.mark.asyncio

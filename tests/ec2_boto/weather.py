@@ -6,6 +6,7 @@ It is an HTTP server in a thread, on 127.0.0.1. What is told of an action holds 
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -80,17 +81,39 @@ def drop_after(_: dict[str, str]) -> Reply:
     raise Drop(effect=True)
 
 
+class _Server(ThreadingHTTPServer):
+    """One that can hang up on everybody."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self._live: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, address = super().get_request()
+        self._live.append(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        """Connections that are kept for later requests end too."""
+        for connection in self._live:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it had ended
+
+
 class Weather:
     """The server."""
 
-    def __init__(self, behind: str = "") -> None:
-        """`behind` is the endpoint that requests are passed on to where nothing else is told."""
+    def __init__(self, behind: str = "", port: int = 0) -> None:
+        """`behind` is the endpoint that requests are passed on to where nothing else is told; port 0 is any."""
         self.behind = behind
         self.asked: list[dict[str, str]] = []
         self._told: dict[str, Told] = {}
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(port, _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -139,6 +162,7 @@ class Weather:
         self._over.set()
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
 
 
 def _handler(weather: Weather) -> type[BaseHTTPRequestHandler]:
@@ -148,6 +172,7 @@ def _handler(weather: Weather) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             asked = {name: values[0] for name, values in parse_qs(raw.decode(), keep_blank_values=True).items()}
+            asked["authorization"] = self.headers.get("Authorization", "")
             try:
                 reply = weather.answer(asked, raw, dict(self.headers))
             except Drop:
