@@ -28,7 +28,7 @@ from . import answers, describe, refusals
 from .past import Undone
 from .port import Ec2Look
 from .rows import EniRow, GroupRow, InstanceRow, ReservationRow, SubnetRow, VpcRow, draw
-from .state import Vpc
+from .state import TERMINATED_SHOWN, Vpc
 
 R = TypeVar("R")
 
@@ -43,7 +43,9 @@ class Seen:
         self.subnets: dict[str, SubnetRow] = vpc.subnets
         self.enis: dict[str, EniRow] = vpc.enis
         self.instances: dict[str, InstanceRow] = vpc.instances
-        self.terminated: dict[str, InstanceRow] = vpc.terminated
+        self.terminated: dict[str, InstanceRow] = {
+            name: row for name, row in vpc.terminated.items() if row.terminated_at + TERMINATED_SHOWN > now
+        }
         self.groups: dict[str, GroupRow] = vpc.groups
         self.reservations: dict[str, ReservationRow] = vpc.reservations
         self._spaces = vpc.spaces
@@ -57,7 +59,7 @@ class Seen:
         self.subnets = _as_it_was(vpc.subnets, undone, "subnets")
         self.enis = _as_it_was(vpc.enis, undone, "enis")
         self.instances = _as_it_was(vpc.instances, undone, "instances")
-        self.terminated = _as_it_was(vpc.terminated, undone, "terminated")
+        self.terminated = _as_it_was(self.terminated, undone, "terminated")
         self.groups = _as_it_was(vpc.groups, undone, "groups")
         self.reservations = _as_it_was(vpc.reservations, undone, "reservations")
 
