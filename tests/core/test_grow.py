@@ -14,7 +14,7 @@ from ipamd.core.calls import (
     SetUpEni,
     Subnet,
 )
-from ipamd.core.grow import rfc3339
+from ipamd.core.moments import rfc3339
 from ipamd.core.settings import Settings
 from ipamd.core.subnets import candidates, excluded, valid_for_creation
 from ipamd.ec2.latency import Profile
