@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ipamd.config import VARIABLES, ConfigError, load
+from ipamd.core.reasons import REASONS
 from ipamd.core.settings import Settings
 from ipamd.ec2 import max_pods as recommended
 from ipamd.ec2.limits import UnknownInstanceType, limits_of, max_pods
@@ -43,6 +44,13 @@ KUBELET_DEFAULT: Final = 110
 """max-pods of a kubelet that nobody told."""
 PARITY: Final = "UPSTREAM_PARITY"
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+ACTIONS: Final = (
+    "AssignPrivateIpAddresses", "AttachNetworkInterface", "CreateNetworkInterface", "CreateTags",
+    "DeleteNetworkInterface", "DescribeInstances", "DescribeNetworkInterfaces", "DescribeSubnets",
+    "DetachNetworkInterface", "ModifyNetworkInterfaceAttribute", "UnassignPrivateIpAddresses",
+)  # fmt: skip
+"""What daemons ask of EC2."""
+TARGETS: Final = ("minimum_ip", "warm_eni", "warm_ip", "warm_prefix")
 _ROW: Final = re.compile(r"[LW]-[0-9]{2}[a-z]?")
 _ARG: Final = re.compile(r"--([a-z-]+)[= ]([^\s=]+)")
 _ONCE: Final = ("join", "terminate", "expect")
@@ -81,12 +89,22 @@ def check(scenario: ScenarioFile) -> None:
         _check_node(scenario, index)
     joining = {step.join for step in scenario.steps if isinstance(step, Step) and step.join}
     _Steps(scenario, {name for name in names if name not in joining}).check(scenario.steps, "steps", nested=False)
-    _check_expected(scenario.expect, "expect", set(names))
+    _check_expected(scenario.expect, "expect", set(names), named_answers(scenario.steps))
 
 
 def node_names(scenario: ScenarioFile) -> list[str]:
     """The nodes' names by position."""
     return [spec.name or f"node-{index}" for index, spec in enumerate(scenario.nodes, 1)]
+
+
+def named_answers(steps: Steps) -> set[str]:
+    """Names under which EC2's answers to `assign` are kept."""
+    named: set[str] = set()
+    for step in steps:
+        if isinstance(step, Step):
+            named |= {step.assign.named} if step.assign is not None else set()
+            named |= named_answers(step.repeat.steps) if step.repeat is not None else set()
+    return named - {""}
 
 
 def _check_node(scenario: ScenarioFile, index: int) -> None:
@@ -215,7 +233,7 @@ class _Steps:
             _bounded(f"{key}.times", step.repeat.times, 1, TIMES_MAX)
             self.check(step.repeat.steps, f"{key}.steps", nested=True)
         elif step.expect is not None:
-            _check_expected(step.expect, key, set(self._names))
+            _check_expected(step.expect, key, set(self._names), named_answers(self._scenario.steps))
         else:
             self._members(Reserve(cidr=value) if action == "reserve" and isinstance(value, str) else value, key)
 
@@ -241,6 +259,7 @@ class _Steps:
             case Drain():
                 _bounded(f"{key}.max_unavailable", value.max_unavailable, 0, PODS_MAX)
             case Fault():
+                _known(value.action, ACTIONS, f"{key}.action", "is no action of EC2's that is made here")
                 _bounded(f"{key}.times", value.times, 1, PODS_MAX)
             case Take():
                 self._take(value, key)
@@ -284,12 +303,24 @@ def _bounded(key: str, value: float, low: int, high: int) -> None:
         raise Wrong(key, f"is {value:g}; want {low} to {high}")
 
 
-def _check_expected(expected: Facts, key: str, names: set[str]) -> None:
+def _check_expected(expected: Facts, key: str, names: set[str], asked: set[str]) -> None:
+    """A word that nothing is ever counted under would be met by 0 for ever."""
     nodes = expected.nodes if isinstance(expected.nodes, dict) else {}
-    stranger = next((name for name in nodes if name not in names), None)
-    if stranger is not None:
-        want = ", ".join(sorted(names))
-        raise Wrong(f"{key}.nodes.{stranger[:40]}", f"is no node of this scenario; want one of {want}")
+    for name, said in nodes.items():
+        if name not in names:
+            _known(name, tuple(sorted(names)), f"{key}.nodes", "is no node of this scenario")
+        for member, words in (("calls", ACTIONS), ("refusals", REASONS), ("targets", TARGETS)):
+            counts = getattr(said, member)
+            for word in counts if isinstance(counts, dict) else ():
+                _known(word, words, f"{key}.nodes.{name}.{member}", "is never counted")
+    for word in expected.answers if isinstance(expected.answers, dict) else ():
+        _known(word, tuple(sorted(asked)), f"{key}.answers", "is named by no step assign")
     if not msgspec.to_builtins(expected):
         raise Wrong(key, "says nothing; want one member at least")
 
+
+def _known(word: str, words: tuple[str, ...], key: str, fact: str) -> None:
+    if word not in words:
+        near = difflib.get_close_matches(word, words, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"want one of {', '.join(words)}"
+        raise Wrong(f"{key}.{word[:40]}", f"{fact}; {hint}")
