@@ -84,7 +84,8 @@ def test_a_token_fits_its_own_question_alone() -> None:
     vpc = make_vpc()
     made = [eni(vpc) for _ in range(8)]
     token = asked(vpc, Listing(max_results=5), answers.Page).next_token
-    assert code(vpc, Listing(filters={"status": ("available",)}, max_results=5, next_token=token)) == "InvalidPaginationToken"
+    other = Listing(filters={"status": ("available",)}, max_results=5, next_token=token)
+    assert code(vpc, other) == "InvalidPaginationToken"
     assert code(vpc, Listing(ids=(made[0],), max_results=5)) == "InvalidParameterCombination"
 
 
