@@ -15,6 +15,7 @@ COMMANDS = {
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
     "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),
     "config": ("config", "the settings as they are, where each comes from, and whether a pool starves or flaps"),
+    "lab": ("lab", "an in-memory Kubernetes API server to try things with"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
