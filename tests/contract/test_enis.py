@@ -50,7 +50,7 @@ async def test_the_instance_and_its_primary_eni(a_world: Worlds) -> None:
 
 
 async def test_from_creation_to_deletion(a_world: Worlds) -> None:
-    """EC2-1..9, EC2-22..24: each step shows where the next one looks."""
+    """EC2-1..9, EC2-22, EC2-24: each step shows where the next one looks."""
     world = await a_world()
     made = await world.create(secondary_ips=2, tags={"ipamd-contract": "life"})
     loose = await world.eni(made.eni)

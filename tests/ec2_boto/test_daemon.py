@@ -87,6 +87,7 @@ def aws_options(sky: Weather, host: Host) -> tuple[str, ...]:
     return ("--ec2", "aws", "--endpoint", sky.url, "--imds", host.imds)
 
 
+@pytest.mark.slow
 def test_the_life_of_a_node_in_prefix_mode(tmp_path: Path, served: Served, host: Host) -> None:
     """Ready, pods fill several prefixes, kill -9, a restart keeps them, SIGTERM; EC2 and the store agree."""
     client = served.client()
@@ -126,7 +127,7 @@ def _given(caller: Caller, name: str, given: dict[str, str]) -> bool:
 
 
 def test_an_eni_is_made_over_http(tmp_path: Path, served: Served, host: Host) -> None:
-    """EC2-1..14 with secondary addresses: the primary ENI is not enough; the log says whom the daemon acts on."""
+    """EC2-1..10, EC2-14 with secondary addresses: the primary ENI is not enough; the log says on whom it acts."""
     client = served.client()
     with spawned(tmp_path / "s", *host.moto, "--set", "WARM_IP_TARGET=12") as daemon:
         wait_until(lambda: daemon.get("/v1/enis")["0"]["TotalIPs"] >= 12, "twelve addresses")
@@ -141,6 +142,7 @@ def test_an_eni_is_made_over_http(tmp_path: Path, served: Served, host: Host) ->
     assert f"moto: acting on account 123456789012, region us-west-2, instance {host.instance} (m5.large)" in text
 
 
+@pytest.mark.slow
 def test_a_server_of_its_own_ends_with_the_daemon(tmp_path: Path) -> None:
     """Without --endpoint one is started; SIGTERM or SIGKILL, it is gone too; the next one is another cloud."""
     instances = []
@@ -175,6 +177,7 @@ BAD_WEATHER = {
 }
 
 
+@pytest.mark.slow
 def test_in_bad_weather_the_pool_serves_and_then_grows_again(tmp_path: Path, served: Served, host: Host) -> None:
     """EC2 fails in every way: pods get what is there, the log says what is wrong, and in fair weather it goes on."""
     with weather(served.line["endpoint"]) as sky, spawned(
