@@ -2,12 +2,12 @@
 
 A list of steps, each about one action (EC2's name, or `ReadMetadata`):
 
-    - {on: AssignPrivateIpAddresses, do: fail, code: InsufficientCidrBlocks, times: 2}
-    - {on: CreateNetworkInterface, do: lose the reply, effect: true}
-    - {on: AttachNetworkInterface, do: delay, seconds: 30, skip: 1}
-    - {on: CreateNetworkInterface, do: do it twice}
-    - {on: AssignPrivateIpAddresses, do: grant, at_most: 1}
-    - {on: DescribeNetworkInterfaces, do: fail, code: RequestLimitExceeded, from: 60, until: 90, times: -1}
+    - {action: AssignPrivateIpAddresses, do: fail, code: InsufficientCidrBlocks, times: 2}
+    - {action: CreateNetworkInterface, do: lose the reply, effect: true}
+    - {action: AttachNetworkInterface, do: delay, seconds: 30, skip: 1}
+    - {action: CreateNetworkInterface, do: do it twice}
+    - {action: AssignPrivateIpAddresses, do: grant, at_most: 1}
+    - {action: DescribeNetworkInterfaces, do: fail, code: RequestLimitExceeded, from: 60, until: 90, times: -1}
 
 `from` and `until` are seconds after the script begins; `skip` lets so many requests through first; `times` is how
 often the step applies (once by default, -1: always). Every step may have `seconds` of delay.
@@ -35,7 +35,7 @@ ACTIONS: Final = frozenset(
 class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from"}):
     """One step as it is written down."""
 
-    on: str
+    action: str
     do: Deed
     code: str = ""
     message: str = "injected"
@@ -57,15 +57,15 @@ def faults_of(steps: object, begins: Instant = 0) -> tuple[Fault, ...]:
     try:
         script = msgspec.convert(steps, list[FaultStep])
     except msgspec.ValidationError as error:
-        raise BadFaultScript(f"fault script: {error}; want a list of steps with `on` and `do`") from error
+        raise BadFaultScript(f"fault script: {error}; want a list of steps with `action` and `do`") from error
     return tuple(_fault(number, step, begins) for number, step in enumerate(script, 1))
 
 
 def _fault(number: int, step: FaultStep, begins: Instant) -> Fault:
     where = f"fault script, step {number}"
-    if step.on not in ACTIONS:
-        raise BadFaultScript(f"{where}: on={step.on[:80]!r}: want an EC2 action such as AssignPrivateIpAddresses")
-    if step.do == "fail" and not step.code and step.on not in ("ReadMetadata", "ReadInstanceMetadata"):
+    if step.action not in ACTIONS:
+        raise BadFaultScript(f"{where}: action={step.action[:80]!r}: want an EC2 action such as CreateTags")
+    if step.do == "fail" and not step.code and step.action not in ("ReadMetadata", "ReadInstanceMetadata"):
         raise BadFaultScript(f"{where}: a failure without code; want one such as InsufficientCidrBlocks")
     if step.do == "delay" and step.seconds <= 0:
         raise BadFaultScript(f"{where}: a delay of {step.seconds:g} s; want seconds > 0")
@@ -74,7 +74,7 @@ def _fault(number: int, step: FaultStep, begins: Instant) -> Fault:
     if step.times == 0 or step.times < ALWAYS or step.skip < 0 or min(step.start, step.until, step.seconds) < 0:
         raise BadFaultScript(f"{where}: a negative figure or times=0; want times >= 1 or {ALWAYS} for always")
     return Fault(
-        action=step.on,
+        action=step.action,
         times=step.times,
         lost=step.do == "lose the reply",
         effect=step.effect,

@@ -34,7 +34,7 @@ DEFAULT_ZONE = "us-west-2a"
 PLAIN: Final = VpcSettings()
 """Seed 0, packed placement, no lag, no throttling."""
 SHAPE_CODES: Final = frozenset({refusals.MISSING_PARAMETER, refusals.INVALID_COMBINATION, refusals.INVALID_VALUE})
-"""What a dry run refuses before it asks for permission: a request that cannot be right."""
+"""What a permitted dry run is refused with all the same: a request that cannot be right."""
 
 
 class Served(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What all requests share: listings page by page, filters, dry runs, throttling, stale reads, faults, latency."""
+"""What all requests share: listings page by page, filters, dry runs, throttling, stale reads, the log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from ipamd.core.calls import (
     ReadMetadata,
     SubnetsView,
 )
-from ipamd.core.types import MS, SECOND
+from ipamd.core.types import SECOND
 from ipamd.ec2 import answers, requests
 from ipamd.ec2.embedded import CloudOptions, EmbeddedCloud
-from ipamd.ec2.fault_script import BadFaultScript, faults_of
-from ipamd.ec2.latency import Latency, Spread
+from ipamd.ec2.fault_script import faults_of
 from ipamd.ec2.port import Ec2Error
 from ipamd.ec2.requests import Request
 from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.ec2.throttle import PROFILES, Bucket, Throttle
-from ipamd.ec2.vpc import add_subnet, apply, look, look_delayed, make_vpc, perform, serve
-from tests.ec2.asking import asked, code, eni, items, lost, seen
+from ipamd.ec2.vpc import add_subnet, apply, look, make_vpc, serve
+from tests.ec2.asking import asked, code, eni, items, seen
 from tests.ec2.clouds import SMALL, Clock, abandon, log_of, reopened
 from tests.ec2.truth import check_truth
 from tests.ec2.worlds import creation, primary, subnet_of
@@ -231,113 +230,6 @@ def test_stale_reads_are_the_same_in_every_run() -> None:
     assert ages(1) == ages(1) != ages(2)
 
 
-# ---- faults and latency --------------------------------------------------------------------------------------
-
-
-def test_a_fault_script_is_data() -> None:
-    """fail, lose the reply, do it twice, grant a part, delay: each as its step says, in order, then no more."""
-    vpc = make_vpc(subnet="10.0.0.0/24", instance_type="m5.24xlarge")
-    vpc.faults.add(
-        faults_of(
-            [
-                {"on": "AssignPrivateIpAddresses", "do": "fail", "code": "InternalError", "times": 2},
-                {"on": "AssignPrivateIpAddresses", "do": "lose the reply"},
-                {"on": "AssignPrivateIpAddresses", "do": "lose the reply", "effect": False},
-                {"on": "AssignPrivateIpAddresses", "do": "do it twice"},
-                {"on": "AssignPrivateIpAddresses", "do": "grant", "at_most": 1},
-                {"on": "AssignPrivateIpAddresses", "do": "delay", "seconds": 2.5},
-            ]
-        )
-    )
-    asks = Assign(primary(vpc), address_count=2)
-    assert [code(vpc, asks), code(vpc, asks)] == ["InternalError", "InternalError"]
-    assert lost(vpc, asks) and len(seen(vpc, primary(vpc)).addresses) == 3
-    assert lost(vpc, asks) and len(seen(vpc, primary(vpc)).addresses) == 3
-    twice = serve(vpc, asks, 0)
-    assert twice.earlier and twice.rows and len(seen(vpc, primary(vpc)).addresses) == 7
-    assert asked(vpc, asks, answers.Granted).addresses == ("10.0.0.11",)
-    assert serve(vpc, asks, 0).delay == 2500 * MS
-    assert serve(vpc, asks, 0).delay == 0 and not vpc.faults.rules
-    check_truth(vpc)
-
-
-def test_a_creation_with_a_token_done_twice_makes_one_eni() -> None:
-    """What client tokens are for; without one there are two."""
-    vpc = make_vpc()
-    twice = {"on": "CreateNetworkInterface", "do": "do it twice", "times": 2}
-    vpc.faults.add(faults_of([twice]))
-    perform(vpc, creation(vpc, token="t-1"), 0)
-    assert len(vpc.enis) == 2
-    perform(vpc, creation(vpc), 0)
-    assert len(vpc.enis) == 4
-
-
-def test_steps_wait_for_their_time_and_their_turn() -> None:
-    """`from` and `until` in seconds after the script begins; `skip` lets requests through first."""
-    vpc = make_vpc()
-    step = {"on": "DescribeVpcs", "do": "fail", "code": "RequestLimitExceeded", "times": -1, "from": 60, "until": 90}
-    vpc.faults.add(faults_of([step, {"on": "DescribeSubnets", "do": "fail", "code": "X", "skip": 2}], 1000 * SECOND))
-    asked(vpc, requests.DescribeVpcs(), answers.Page, 1059 * SECOND)
-    assert code(vpc, requests.DescribeVpcs(), 1060 * SECOND) == "RequestLimitExceeded"
-    assert code(vpc, requests.DescribeVpcs(), 1089 * SECOND) == "RequestLimitExceeded"
-    asked(vpc, requests.DescribeVpcs(), answers.Page, 1090 * SECOND)
-    for _ in range(2):
-        asked(vpc, requests.DescribeSubnets(), answers.Page, 1000 * SECOND)
-    assert code(vpc, requests.DescribeSubnets(), 1000 * SECOND) == "X"
-
-
-def test_looks_suffer_faults_as_calls_do() -> None:
-    """A delayed read of metadata, a refused one, and a lost one."""
-    vpc = make_vpc()
-    vpc.faults.add(
-        faults_of(
-            [
-                {"on": "ReadMetadata", "do": "delay", "seconds": 1},
-                {"on": "ReadMetadata", "do": "fail", "message": "connection refused"},
-                {"on": "ReadMetadata", "do": "lose the reply"},
-            ]
-        )
-    )
-    view, delay = look_delayed(vpc, ReadMetadata(), 0)
-    assert not isinstance(view, Failed | Lost) and delay == SECOND
-    assert look(vpc, ReadMetadata(), 0) == Failed("", "connection refused")
-    assert isinstance(look(vpc, ReadMetadata(), 0), Lost)
-
-
-@pytest.mark.parametrize(
-    ("step", "fact"),
-    [
-        ({"on": "AssignIps", "do": "fail", "code": "X"}, "want an EC2 action"),
-        ({"on": "CreateTags", "do": "fail"}, "a failure without code"),
-        ({"on": "CreateTags", "do": "explode"}, "explode"),
-        ({"on": "CreateTags", "do": "delay"}, "want seconds > 0"),
-        ({"on": "CreateTags", "do": "grant"}, "at_most"),
-        ({"on": "CreateTags", "do": "do it twice", "times": 0}, "times"),
-        ({"on": "CreateTags", "do": "do it twice", "tiems": 1}, "tiems"),
-        ("fail", "fault script"),
-    ],
-)
-def test_a_script_that_cannot_be_meant_is_refused(step: object, fact: str) -> None:
-    """The message names the step, what is wrong with it and what would do."""
-    with pytest.raises(BadFaultScript, match=fact):
-        faults_of([step])
-
-
-def test_an_action_can_have_its_own_distribution() -> None:
-    """Quantiles: half of the answers below the median, one in a hundred beyond the last but one; by the seed."""
-    spread = Spread(((0, 100), (500, 200), (990, 1000), (1000, 9000)))
-    latency = Latency("none", 1, {"CreateVpc": spread})
-    lengths = sorted(latency.ns(requests.CreateVpc("10.0.0.0/16"), n) for n in range(4000))
-    assert lengths[0] >= 100 * MS and lengths[-1] <= 9000 * MS
-    assert 190 * MS < lengths[2000] < 210 * MS and 800 * MS < lengths[3900] < 1000 * MS
-    assert latency.ns(requests.DescribeVpcs(), 0) == 0
-    realistic = Latency("realistic", 1)
-    assert all(realistic.ns(ask, 0) for ask in (requests.DescribeVpcs(), requests.CreateVpc("10.0.0.0/16")))
-    for bad in (((0, 1),), ((0, 5), (1000, 1)), ((0, 1), (500, 2)), ((0, 0), (1000, 61_000))):
-        with pytest.raises(ValueError, match="want"):
-            Spread(bad)
-
-
 # ---- the embedded cloud --------------------------------------------------------------------------------------
 
 
@@ -347,7 +239,7 @@ async def test_the_embedded_cloud_answers_any_request_and_keeps_it(tmp_path: Pat
     cloud = EmbeddedCloud.open(tmp_path, SMALL, clock=Clock())
     subnet = subnet_of(cloud.vpc)
     await cloud.serve(requests.CreateSubnetCidrReservation(subnet, "10.0.0.64/27", "prefix"))
-    cloud.vpc.faults.add(faults_of([{"on": "RunInstances", "do": "do it twice"}]))
+    cloud.vpc.faults.add(faults_of([{"action": "RunInstances", "do": "do it twice"}]))
     launched = await cloud.serve(requests.RunInstances("t3.small", subnet))
     assert isinstance(launched, answers.Launched) and len(cloud.vpc.instances) == 3
     with pytest.raises(Ec2Error, match="InvalidVpcID"):
