@@ -57,7 +57,7 @@ def seen(vpc: Vpc, name: str, now: Instant = 0) -> answers.NetworkInterface:
 def items(vpc: Vpc, request: Request, kind: type[A], now: Instant = 0) -> list[A]:
     """The items of a listing's page."""
     page = asked(vpc, request, answers.Page, now)
-    found = [item for item in page.items if isinstance(item, kind)]
+    found: list[A] = [item for item in page.items if isinstance(item, kind)]
     assert len(found) == len(page.items)
     return found
 

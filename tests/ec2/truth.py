@@ -64,10 +64,10 @@ def check_subnet(vpc: Vpc, subnet: str) -> None:
     assert space.open == sum(not inside(a, reserved) for a in free)
     whole = kept = 0
     there = set(free)
-    for first in range(space.base, space.base + space.size, 16):
-        if all(a in there for a in range(first, first + 16)):
-            kept += inside(first, promised)
-            whole += not any(inside(a, reserved) for a in range(first, first + 16))
+    for block in range(space.base, space.base + space.size, 16):
+        if all(a in there for a in range(block, block + 16)):
+            kept += inside(block, promised)
+            whole += not any(inside(a, reserved) for a in range(block, block + 16))
     assert (space.whole.count, space.kept.count, space.free_blocks) == (whole, kept, whole + kept)
 
 
