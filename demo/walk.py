@@ -219,7 +219,12 @@ class Walk:
         expect(not other, f"{when} /v1/enis and the plugin differ for {', '.join(other)}")
 
     def _show(self, title: str, now: datetime | None = None) -> None:
-        self._out.print(pool.table(self._daemon.enis(), title, now or datetime.now(UTC)))
+        with self._out.capture() as drawn:
+            self._out.print(pool.table(self._daemon.enis(), title, now or datetime.now(UTC)))
+        lines = drawn.get().splitlines()
+        if not self._out.is_terminal:  # a table is filled up with blanks for a terminal only
+            lines = [line.rstrip() for line in lines]
+        print("\n".join(lines), flush=True)
 
     def _say(self, text: str) -> None:
         self._out.print(f"[{time.monotonic() - self._began:4.1f} s] {text}", soft_wrap=True)
