@@ -34,14 +34,21 @@ INSTANCE_HEADER: Final = "X-Ipamd-Instance"
 _INSTANCE: Final = re.compile(r"/(i-[0-9a-f]{1,40})(/.*|)\Z")
 _VERSION: Final = re.compile(r"(latest|\d{4}-\d\d-\d\d)\Z")
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-                   405: "Method Not Allowed"}  # fmt: skip
+                   405: "Method Not Allowed", 503: "Service Unavailable"}  # fmt: skip
+
+
+class Unavailable(Exception):
+    """Instance metadata has no answer just now."""
 
 
 class Metadata(Protocol):
     """What there is to serve."""
 
     def tree(self, instance: str) -> Tree | None:
-        """Everything below `/latest` of one instance (the first one for ""); None: there is no such instance."""
+        """Everything below `/latest` of one instance (the first one for ""); None: there is no such instance.
+
+        Raises `Unavailable`.
+        """
         ...
 
     def enabled(self, instance: str) -> bool:
@@ -73,7 +80,10 @@ class ImdsApp:
         prefixed = _INSTANCE.match(path)
         if prefixed:
             instance, path = prefixed[1], prefixed[2]
-        tree = self._metadata.tree(instance)
+        try:
+            tree = self._metadata.tree(instance)
+        except Unavailable:
+            return _problem(503)
         if tree is None:
             return _problem(404)
         if not self._metadata.enabled(instance):

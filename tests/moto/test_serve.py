@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from ipamd.cli import main
 
-from .served import MACS, PATIENCE, Served, http, serving
+from .served import MACS, PATIENCE, Served, http, refused, serving
 from .test_addresses import Subnets, addresses, described, eni
 
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=any/20260101/us-west-2/ec2/aws4_request"
@@ -151,6 +152,48 @@ def test_lag_staleness_and_latency_are_there_when_asked_for() -> None:
         assert took >= 0.2
         assert slow.metadata(f"{MACS}{mac}/ipv4-prefix")[0] == 404
         assert any(not any(e.get("Ipv4Prefixes") for e in enis) for enis in seen)
+
+
+def test_a_fault_script_is_carried_out(door: Served, ec2: Any, new_subnet: Subnets) -> None:
+    """Refused, lost after its effect (EC2-1's client token finds it), and done; a rule is used up."""
+    url, subnet = door.line["endpoint"] + "/ipamd/faults.json", new_subnet(24)
+    rules: list[dict[str, object]] = [
+        {"action": "CreateNetworkInterface", "code": "InternalError", "message": "x"},
+        {"action": "CreateNetworkInterface", "lost": True, "effect": True},
+        {"action": "ReadInstanceMetadata", "message": "gone"},
+    ]
+    status, waiting = http(url, "POST", {"Content-Type": "application/json"}, json.dumps(rules).encode())
+
+    code, _ = refused(ec2.create_network_interface, SubnetId=subnet, ClientToken="lost")
+    with pytest.raises(ConnectionClosedError):
+        ec2.create_network_interface(SubnetId=subnet, ClientToken="lost")
+    made = ec2.create_network_interface(SubnetId=subnet, ClientToken="lost")["NetworkInterface"]
+    metadata = [door.metadata("latest/meta-data/mac")[0] for _ in range(2)]
+
+    assert (status, len(json.loads(waiting)), code) == (200, 3, "InternalError")
+    here = [{"Name": "subnet-id", "Values": [subnet]}]
+    found = ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"]
+    assert [e["NetworkInterfaceId"] for e in found] == [made["NetworkInterfaceId"]]
+    assert metadata == [503, 200]
+    assert json.loads(http(url)[1]) == []
+    assert http(url, "POST", {"Content-Type": "application/json"}, b'[{"acton": "x"}]')[0] == 400
+    assert http(url, "POST", {"Content-Type": "text/plain"}, b"[]")[0] == 415
+    assert http(url, "PUT")[0] == 405
+    assert http(url, "DELETE") == (200, "[]\n")
+
+
+def test_what_is_denied_is_unauthorized() -> None:
+    """Whoever answers the action, moto or the model; a dry run tells it too."""
+    with serving("--deny", "AssignPrivate*", "--deny", "ec2:DescribeVolumes") as strict:
+        ec2 = strict.client()
+
+        codes = {
+            refused(ec2.assign_private_ip_addresses, NetworkInterfaceId=strict.line["eni_id"], Ipv4PrefixCount=1)[0],
+            refused(ec2.describe_volumes, DryRun=True)[0],
+        }
+
+        assert codes == {"UnauthorizedOperation"}
+        assert ec2.describe_subnets()["Subnets"] != []
 
 
 def test_throttling_is_there_when_asked_for() -> None:

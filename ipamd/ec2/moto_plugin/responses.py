@@ -74,7 +74,7 @@ class EC2Response(ModelActions, StockResponse):
             return super().call_action()
         except EC2ClientError as error:
             return self.serialized(ActionResult(error))
-        except NotImplementedError as error:
+        except RuntimeError as error:  # of which moto raises one kind for what it lacks
             refused = EC2ClientError("UnsupportedOperation", f"{action}: not in this emulator ({error})")
             return self.serialized(ActionResult(refused))
 

@@ -23,10 +23,11 @@ from werkzeug.test import Client
 
 from ipamd.core.types import SECOND
 from ipamd.ec2 import answers, requests
-from ipamd.ec2.imds_server import ImdsApp, Tree
+from ipamd.ec2.faults import Fault
+from ipamd.ec2.imds_server import ImdsApp, Tree, Unavailable
 from ipamd.ec2.imds_tree import tree
 
-from .door import Behaviour, Refused
+from .door import Behaviour, Door, Refused, Unanswered
 from .models import EC2Backend
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 LINE_PATH: Final = "/ipamd/instance.json"
+FAULTS_PATH: Final = "/ipamd/faults.json"
+NO_SUCH_INSTANCE: Final = "InvalidInstanceID"
+"""How the codes begin for an id that is no running instance's."""
+SCRIPT_MAX: Final = 1 << 20
+"""Bytes of a fault script."""
 AGE: Final = 3600 * SECOND
 """How long ago the first instance was launched: longer than any lag."""
 IMAGE: Final = "ami-12c6146b"
@@ -86,7 +92,7 @@ class Server:
                 region=begin.region,
                 **ids,
             )
-            app = Application(self.line)
+            app = Application(self.line, backend.door)
             app.warm(begin.region)
             metadata = ImdsApp(Hosts(backend, self.line.instance_id), time.monotonic)
             self._servers = [_server(api, app, ApiHandler), _server(imds, metadata, MetadataHandler)]
@@ -149,19 +155,46 @@ def _made(backend: EC2Backend, begin: Begin) -> dict[str, str]:
 
 
 class Application:
-    """moto's dispatcher, with the ready line beside it."""
+    """moto's dispatcher, with the ready line and the fault script beside it."""
 
-    def __init__(self, line: ReadyLine) -> None:
+    def __init__(self, line: ReadyLine, door: Door) -> None:
         self._line = msgspec.json.encode(line) + b"\n"
+        self._door = door
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") == LINE_PATH:
-            size = str(len(self._line))
-            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", size)])
-            return [self._line]
+        match environ.get("PATH_INFO"):
+            case path if path == LINE_PATH:
+                return _json(start_response, "200 OK", self._line)
+            case path if path == FAULTS_PATH:
+                return _json(start_response, *self._faults(environ))
         answered: Iterable[bytes] = self._moto(environ, start_response)
         return answered
+
+    def _faults(self, environ: WSGIEnvironment) -> tuple[str, bytes]:
+        """GET tells the rules that wait, POST adds a list of them, DELETE takes all away."""
+        faults = self._door.cloud.faults
+        with self._door.lock:
+            match environ["REQUEST_METHOD"]:
+                case "GET":
+                    return "200 OK", msgspec.json.encode(faults.rules) + b"\n"
+                case "DELETE":
+                    faults.clear()
+                    return "200 OK", b"[]\n"
+                case "POST" if environ.get("CONTENT_TYPE", "").startswith("application/json"):
+                    size = environ.get("CONTENT_LENGTH", "")
+                    text = environ["wsgi.input"].read(min(int(size), SCRIPT_MAX) if size.isdigit() else 0)
+                    try:
+                        faults.add(msgspec.json.decode(text, type=list[Fault]))
+                    except msgspec.MsgspecError as error:
+                        problem = f"want a JSON list of faults: {error}"
+                        return "400 Bad Request", msgspec.json.encode({"error": problem}) + b"\n"
+                    return "200 OK", msgspec.json.encode(faults.rules) + b"\n"
+                case "POST":
+                    problem = "want Content-Type: application/json"
+                    return "415 Unsupported Media Type", msgspec.json.encode({"error": problem}) + b"\n"
+                case _:
+                    return "405 Method Not Allowed", b'{"error":"want GET, POST or DELETE"}\n'
 
     def warm(self, region: str) -> None:
         """Have moto load what it loads at the first call."""
@@ -171,6 +204,11 @@ class Application:
             body = {"Action": action, "Version": "2016-11-15"}
             answer = client.post("/", data=body, headers={"Authorization": scope})
             assert answer.status_code == 200, answer.get_data(as_text=True)
+
+
+def _json(start_response: StartResponse, status: str, body: bytes) -> list[bytes]:
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 class Hosts:
@@ -183,11 +221,19 @@ class Hosts:
     def tree(self, instance: str) -> Tree | None:
         """None for an instance that is not there, or that is not running any more."""
         door = self._backend.door
+        for wait in door.waits("ReadInstanceMetadata"):
+            door.pause(wait)
         try:
             asked = requests.ReadInstanceMetadata(instance=instance or self._first)
             return tree(door.ask(asked, answers.InstanceMetadata), door.now())
-        except Refused:
-            return None
+        except Refused as refused:
+            if refused.code.startswith(NO_SUCH_INSTANCE):
+                return None
+            raise Unavailable(refused.message) from None
+        except Unanswered as lost:
+            raise Unavailable(str(lost)) from None
+        finally:
+            door.pause(door.owed())
 
     def enabled(self, instance: str) -> bool:
         """As the instance's metadata options say, which ModifyInstanceMetadataOptions changes."""
