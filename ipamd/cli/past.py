@@ -56,13 +56,13 @@ class JournalHistory:
     def state_at(self, at: str) -> tuple[State, Instant]:
         """See `History`."""
         with _explained():
-            moment = output.moment(at)
+            kept = bounds(self._directory)
+            moment = output.moment(at).since(kept.last_at)
             if moment.seq is not None:
                 state = fold_to(self._directory, moment.seq)
                 return state, state.at
             assert moment.at is not None
             seq = seq_at(self._directory, moment.at)
-            kept = bounds(self._directory)
             if seq < kept.first_seq:
                 first = output.time_text(kept.first_at)
                 raise NotKnown(f"at={at}: the oldest kept record, {kept.first_seq}, is of {first}")
@@ -94,11 +94,11 @@ class JournalHistory:
         """The record that `since` names."""
         if not since:
             return otherwise
-        moment = output.moment(since)
+        kept = bounds(self._directory)
+        moment = output.moment(since).since(kept.last_at)
         if moment.seq is None:
             assert moment.at is not None
-            return max(seq_at(self._directory, moment.at - 1) + 1, bounds(self._directory).first_seq)
-        kept = bounds(self._directory)
+            return max(seq_at(self._directory, moment.at - 1) + 1, kept.first_seq)
         if moment.seq > kept.last_seq + 1:
             raise NotKnown(f"since={since[:40]}: the newest record is {kept.last_seq}")
         return max(moment.seq, kept.first_seq)

@@ -45,7 +45,7 @@ class Unreadable(Exception):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which records: from `since` (SEQ or TIME; "" the oldest, or for a stream the next one) on, by the filters."""
+    """Which records: from `since` (SEQ, TIME or an age; "" the oldest, or for a stream the next one) on, by the filters."""
 
     since: str = ""
     limit: int = LIMIT

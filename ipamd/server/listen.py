@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import grpc
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 Application: TypeAlias = web.Application
 """What `open_http` serves; for whoever passes it on and need not know the library."""
@@ -22,7 +23,9 @@ SOCKET_MODE: Final = 0o660
 _PATH_MAX: Final = 107
 """Bytes of a Unix socket's path that Linux takes."""
 _KEEPALIVE: Final = 5.0
-"""HTTP-1: seconds an idle connection is kept."""
+"""HTTP-1: seconds an idle connection is kept, one whose first request is not complete included."""
+CONNECTIONS_MAX: Final = 64
+"""Of one HTTP door; those above it are told so and closed."""
 _ANY: Final = ("", "0.0.0.0", "::")
 _FACTS: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "it is in use by another process",
@@ -208,15 +211,34 @@ class HttpDoor:
             self._place.unlink(missing_ok=True)
 
 
+class _Crowd:
+    """Refuses what comes over more connections than a door should have."""
+
+    def __init__(self) -> None:
+        self.server: web.Server | None = None
+
+    @web.middleware
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer as the application does, unless too many are here."""
+        if self.server is None or len(self.server.connections) <= CONNECTIONS_MAX:
+            return await handler(request)
+        response = web.Response(status=503, text=f"more than {CONNECTIONS_MAX} connections are open; ask again\n")
+        response.force_close()
+        return response
+
+
 async def open_http(app: Application, address: str, option: str) -> HttpDoor:
     """Serve an application on `HOST:PORT` or `unix:PATH` (HTTP-1, HTTP-20). `option` is named in the remedy.
 
     Raises `ListenError`; upstream would retry for ever.
     """
+    crowd = _Crowd()
+    app.middlewares.append(crowd.answer)
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=_KEEPALIVE, handle_signals=False, shutdown_timeout=0.5
     )
     await runner.setup()
+    crowd.server = runner.server
     try:
         if address.startswith("unix:"):
             place = absolute(address.removeprefix("unix:").removeprefix("//"))
