@@ -81,7 +81,7 @@ def test_pods_that_come_before_the_node_is_ready_are_placed_then() -> None:
 
 
 def test_the_kubelet_asks_again_with_a_new_sandbox() -> None:
-    """RPC-21: t3.small has three addresses; the fourth pod asks every ten seconds until one is free."""
+    """A t3.small has three addresses; the fourth pod asks every ten seconds until one is free."""
     made = fleet()
     made.join("a", "t3.small", Settings(warm_ip_target=1, max_eni=1, ip_cooldown_period=0), max_pods=20)
     made.settle()

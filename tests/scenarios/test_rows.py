@@ -7,6 +7,8 @@ documents state nothing and are not numbered here.
 from __future__ import annotations
 
 import json
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -53,6 +55,7 @@ COMMAND: Final = {
 """Rows that a command answers, and how it is asked."""
 
 
+@cache
 def covered() -> dict[str, list[str]]:
     """Row -> the scenarios that show it."""
     found: dict[str, list[str]] = {}
@@ -112,3 +115,15 @@ def test_max_pods_gives_the_figure_of_the_row(
     told = json.loads(capsys.readouterr().out)
     told = told[0] if isinstance(told, list) else told
     assert (told["max_pods"], told["uncapped"]) == (max_pods, uncapped)
+
+
+@pytest.mark.parametrize("row", [row for row, command in COMMAND.items() if command == "ipamd subnet"])
+def test_subnet_warns_before_prefixes_are_turned_on(row: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fragmented /24 of the examples: 237 free addresses, no block to be had, so exit code 1."""
+    example = Path(__file__).resolve().parents[2] / "examples" / "fragmented-subnet.json"
+
+    code = main([*COMMAND[row].split()[1:], str(example), "--json"])
+
+    told = capsys.readouterr().out
+    assert code == 1
+    assert '"free":237' in told and '"prefixes_available":0' in told
