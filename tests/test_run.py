@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from ipamd.cli import run
+from ipamd.cli.clouds import StartError
 from ipamd.journal.reading import bounds, read
 from tests.runtime.spawned import PATIENCE, Spawned, command, environment, spawned
 from tests.runtime.wire import Caller
@@ -255,7 +256,7 @@ def test_the_state_directory_depends_on_who_asks(monkeypatch: pytest.MonkeyPatch
     relative = run.default_state_dir()
 
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(run.StartError, match="user 1000: has no home directory; name a --state-dir"):
+    with pytest.raises(StartError, match="user 1000: has no home directory; name a --state-dir"):
         run.default_state_dir()
 
     assert str(root) == "/var/lib/ipamd-emulator"
