@@ -130,12 +130,12 @@ BUILT_IN: Final[tuple[Kind, ...]] = (
     Kind(
         "", "v1", "nodes", "Node", False, ("no",), subresources=("status",),
         fields={"spec.unschedulable": "spec.unschedulable"}, flags=frozenset({"spec.unschedulable"}),
-        columns=(Column("Unschedulable", "spec.unschedulable"), Column("Version", "status.nodeInfo.kubeletVersion")),
+        columns=(Column("Status", "nodes:state"), Column("Version", "status.nodeInfo.kubeletVersion")),
     ),
     Kind(
         "", "v1", "pods", "Pod", True, ("po",), ("all",), ("status", "binding"), _POD_FIELDS,
         frozenset({"spec.hostNetwork"}), generation=True,
-        columns=(Column("Status", "status.phase"), Column("IP", "status.podIP", wide=True),
+        columns=(Column("Status", "pods:state"), Column("IP", "status.podIP", wide=True),
                  Column("Node", "spec.nodeName", wide=True)),
     ),
     Kind("", "v1", "configmaps", "ConfigMap", True, ("cm",)),

@@ -324,7 +324,7 @@ def _definition_findings(obj: Object) -> list[Finding]:
         found.append(required("spec.versions"))
     wanted = f"{names.get('plural')}.{spec.get('group')}"
     if not found and obj["metadata"].get("name") != wanted:
-        found.append(wrong("metadata.name", obj["metadata"].get("name", ""), 'must be spec.names.plural+"."+spec.group'))
+        found.append(wrong("metadata.name", obj["metadata"]["name"], 'must be spec.names.plural+"."+spec.group'))
     return found
 
 

@@ -99,8 +99,8 @@ def _checked(requirement: Requirement) -> Requirement:
         if not _VALUE.match(value):
             raise bad_request(
                 f'unable to parse requirement: values[0][{requirement.key}]: Invalid value: "{value[:80]}": a valid '
-                "label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-                "end with an alphanumeric character"
+                "label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+                "and end with an alphanumeric character"
             )
     return requirement
 

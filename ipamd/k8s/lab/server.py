@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from aiohttp import web
 
 from ipamd.core.types import Instant
@@ -20,13 +19,15 @@ from . import discovery, seeds
 from .catalog import Catalog
 from .refusal import Refusal, bad_request
 from .requests import Requests, status_of
+from .shapes import line
 from .storage import WINDOW, Storage
 from .watching import Watch
 from .writes import Writes
 
 BODY_MAX: Final = 3 * 1024 * 1024
 _JSON: Final = "application/json"
-_PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""What is asked for has an @ before v1.0, which is no valid media type: the answer's has a dot."""
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -140,8 +141,8 @@ class Lab:
         self._watches.add(watch)
         lines = watch.lines()
         try:
-            async for line in lines:
-                await response.write(line)
+            async for ready in lines:
+                await response.write(ready)
             await response.write_eof()
         except ConnectionResetError:
             pass  # the client has seen enough
@@ -153,7 +154,7 @@ class Lab:
 
 def _answer(value: Any, code: int = 200) -> web.Response:
     headers = {"Content-Type": _JSON, "Cache-Control": "no-cache, private"}
-    return web.Response(status=code, body=msgspec.json.encode(value), headers=headers)
+    return web.Response(status=code, body=line(value), headers=headers)
 
 
 def _nothing() -> web.Response:

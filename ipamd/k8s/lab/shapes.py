@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from .catalog import Kind, Object
 
 _NEW_NAMES: Final = {
@@ -30,6 +32,14 @@ def served(kind: Kind, obj: Object) -> Object:
 def listed(kind: Kind, obj: Object) -> Object:
     """The object as an item of a list: only custom resources say their kind there."""
     return served(kind, obj) if kind.custom else bare(kind, obj)
+
+
+def line(value: object) -> bytes:
+    """JSON as Go writes it: U+2028 and U+2029 escaped, since some clients take them for the end of a line."""
+    raw = msgspec.json.encode(value)
+    if b"\xe2\x80" not in raw:
+        return raw
+    return raw.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 
 
 def bare(kind: Kind, obj: Object) -> Object:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from ipamd.core.types import SECOND, Instant
 
@@ -46,14 +48,29 @@ def _row_object(kind: Kind, obj: Object, include: str) -> Object | None:
 def _cells(kind: Kind, obj: Object, now: Instant) -> list[Any]:
     cells: list[Any] = [obj["metadata"]["name"]]
     for column in kind.columns:
-        value = field(obj, column.path)
+        value = _STATES[column.path](obj) if column.path in _STATES else field(obj, column.path)
         if column.type == "date":
             cells.append(age(str(value or ""), now))
         elif value is None:
             cells.append(0 if column.type == "integer" else "<none>")
         else:
-            cells.append(value if isinstance(value, str | int) else str(value))
+            cells.append(value if isinstance(value, str | int) else msgspec.json.encode(value).decode())
     return [*cells, age(obj["metadata"].get("creationTimestamp", ""), now)]
+
+
+def _node_state(obj: Object) -> str:
+    conditions: list[Object] = (obj.get("status") or {}).get("conditions") or []
+    ready: Object = next((c for c in conditions if c.get("type") == "Ready"), {})
+    state = {"True": "Ready", "False": "NotReady"}.get(ready.get("status", ""), "Unknown")
+    return f"{state},SchedulingDisabled" if obj["spec"].get("unschedulable") else state
+
+
+def _pod_state(obj: Object) -> str:
+    return "Terminating" if obj["metadata"].get("deletionTimestamp") else obj["status"].get("phase", "Unknown")
+
+
+_STATES: Final = {"nodes:state": _node_state, "pods:state": _pod_state}
+"""Columns that are no field of the object."""
 
 
 def age(since: str, now: Instant) -> str:

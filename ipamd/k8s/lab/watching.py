@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-import msgspec
-
 from . import reads, selectors
 from .catalog import Kind, Object
 from .refusal import Refusal
+from .shapes import line
 from .storage import Storage
 
 SECONDS_DEFAULT: Final = 1800
@@ -54,14 +53,14 @@ class Watch:
         silence = self._storage.listen(lambda key: woken.set() if key == self._kind.key else None)
         try:
             place, first = self._begin()
-            for line in first:
-                yield line
+            for ready in first:
+                yield ready
             marked, bookmark_at = place, loop.time() + self._bookmarks
             while not self._ended:
                 woken.clear()
                 lines, place = self._since(place)
-                for line in lines:
-                    yield line
+                for ready in lines:
+                    yield ready
                 if place < 0:
                     return
                 now = loop.time()
@@ -106,7 +105,7 @@ class Watch:
 
 
 def _line(type_: str, obj: Object) -> bytes:
-    return msgspec.json.encode({"type": type_, "object": obj}) + b"\n"
+    return line({"type": type_, "object": obj}) + b"\n"
 
 
 async def _heard(woken: asyncio.Event, seconds: float) -> None:

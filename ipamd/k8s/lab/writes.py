@@ -173,8 +173,8 @@ class Writes:
         ):  # fmt: skip
             given = wanted.preconditions.get(part)
             if given and given != metadata[part]:
-                raise conflict(kind, name, f"the {text} in the precondition ({given}) does not match the {text} in record "
-                               f"({metadata[part]}). The object might have been {fate}")  # fmt: skip
+                why = f"the {text} in the precondition ({given}) does not match the {text} in record ({metadata[part]})"
+                raise conflict(kind, name, f"{why}. The object might have been {fate}")
         grace = _grace(kind, obj, wanted)
         content = kind.key == NAMESPACES and any(self._storage.living_in(name))
         if asked.dry_run:
