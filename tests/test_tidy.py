@@ -45,8 +45,9 @@ ROOMS_OF_LIBRARIES = {
     "h2": ("cni_plugin",),
     "PIL": ("ipamd.ec2.subnets",),
     "lightkube": ("ipamd.k8s",),
-    "moto": ("ipamd.ec2",),
+    "moto": ("ipamd.ec2.moto_plugin", "ipamd.ec2.vcpu_source"),
     "prometheus_client": ("ipamd.server",),
+    "werkzeug": ("ipamd.ec2.moto_plugin",),
     "yaml": ("ipamd.sim",),
 }
 

@@ -29,6 +29,8 @@ SUBNET: Final = "10.3.0.0/20"
 CALLS: Final = 5
 """Of one round."""
 _ACCOUNT: Final = {"region_name": REGION, "aws_access_key_id": "any", "aws_secret_access_key": "any"}
+HTTP_TIMES: Final = 5
+"""As many rounds over HTTP as in process, and shorter ones: two servers and a client on two cores are restless."""
 MODEL_TIMES: Final = 50
 """Rounds of the model for one of moto: it would be over before the clock has moved."""
 
@@ -62,7 +64,7 @@ def _over_http(sizes: Sizes, place: Place) -> Line:
         clients = [_client(theirs.ready["endpoint"]), _client(door.ready["endpoint"])]
         subnets = [_subnet(client) for client in clients]
         moto, door_seconds = interleaved(
-            sizes.rounds,
+            sizes.rounds * HTTP_TIMES,
             lambda: _seconds(lambda: _round(clients[0], subnets[0]), sizes.cloud_rounds),
             lambda: _seconds(lambda: _round(clients[1], subnets[1]), sizes.cloud_rounds),
         )

@@ -33,7 +33,7 @@ POOL_TYPE: Final = "c8i.16xlarge"
 """Takes 63 prefixes, 1008 addresses, on its first ENI, so the pool is whole when the daemon is ready."""
 FULL: Final = Sizes(
     rounds=7, records=200_000, idle_hours=48, churn_steps=20_000, network_rounds=9, pool=1008, burst=1000, step=25,
-    flat_rounds=30, idle_seconds=2, starts=15, cloud_rounds=30,
+    flat_rounds=30, idle_seconds=2, starts=15, cloud_rounds=8,
 )  # fmt: skip
 SMALL: Final = Sizes(
     rounds=1, records=2_000, idle_hours=0.2, churn_steps=200, network_rounds=1, pool=64, burst=20, step=5,
