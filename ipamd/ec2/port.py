@@ -43,7 +43,7 @@ class Ec2Error(Exception):
     """The API (or instance metadata) refused: there is no effect."""
 
     def __init__(self, operation: str, code: str, message: str) -> None:
-        super().__init__(f"{operation}: {code}: {message}")
+        super().__init__(": ".join(part for part in (operation, code, message) if part))
         self.operation = operation
         self.code = code
         """EC2's own code; "" where the error is not EC2's."""
