@@ -73,7 +73,7 @@ class ImdsApp:
         status, body, more = self._answer(environ)
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Server", "EC2ws"), *more]
         start_response(f"{status} {_PHRASES[status]}", headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, environ: WSGIEnvironment) -> tuple[int, bytes, list[tuple[str, str]]]:
         path, instance = environ.get("PATH_INFO", ""), environ.get("HTTP_X_IPAMD_INSTANCE", "")

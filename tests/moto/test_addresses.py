@@ -251,6 +251,11 @@ def test_ipv6_addresses_and_prefixes_come_from_the_subnets_block(ec2: Any) -> No
     assert [a["Ipv6Address"] for a in held["Ipv6Addresses"]] == [address]
     taken = ec2.unassign_ipv6_addresses(NetworkInterfaceId=name, Ipv6Prefixes=[prefix])
     assert taken["UnassignedIpv6Prefixes"] == [prefix]
+    association = subnet_of(ec2, subnet)["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    assert refused(ec2.disassociate_subnet_cidr_block, AssociationId=association)[0] != ""
+    ec2.unassign_ipv6_addresses(NetworkInterfaceId=name, Ipv6Addresses=[address])
+    ec2.disassociate_subnet_cidr_block(AssociationId=association)
+    assert refused(ec2.assign_ipv6_addresses, NetworkInterfaceId=name, Ipv6PrefixCount=1)[0].startswith("Invalid")
     code, _ = refused(
         ec2.assign_ipv6_addresses, NetworkInterfaceId=described_anywhere(ec2), Ipv6PrefixCount=1
     )

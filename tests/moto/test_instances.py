@@ -112,6 +112,21 @@ def test_an_instance_begins_with_the_enis_that_are_asked_for(ec2: Any, new_subne
     ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
 
 
+def test_a_client_token_launches_once(ec2: Any, new_subnet: Subnets) -> None:
+    """SDKs send one with every RunInstances, and again when the reply was lost."""
+    subnet = new_subnet(28)
+    asked = {"ImageId": IMAGE, "InstanceType": "t3.small", "SubnetId": subnet, "MinCount": 1, "MaxCount": 1}
+
+    first = ec2.run_instances(ClientToken="launch-once", **asked)
+    again = ec2.run_instances(ClientToken="launch-once", **asked)
+
+    assert again["ReservationId"] == first["ReservationId"]
+    assert again["Instances"][0]["NetworkInterfaces"] == first["Instances"][0]["NetworkInterfaces"]
+    assert free(ec2, subnet) == 10
+    assert refused(ec2.describe_instances, NextToken="x")[0] == "InvalidPaginationToken"
+    ec2.terminate_instances(InstanceIds=[first["Instances"][0]["InstanceId"]])
+
+
 def test_an_unknown_type_is_refused_and_leaves_nothing(ec2: Any, new_subnet: Subnets) -> None:
     """No instance of moto's without ENIs, no ENI of the model without an instance."""
     subnet = new_subnet(28)

@@ -182,6 +182,23 @@ def test_a_fault_script_is_carried_out(door: Served, ec2: Any, new_subnet: Subne
     assert http(url, "DELETE") == (200, "[]\n")
 
 
+def test_a_reset_leaves_moto_with_its_default_vpc_and_other_regions_have_instances_too() -> None:
+    """`/moto-api/reset` takes the start's VPC away; metadata knows instances of any region, and then none."""
+    with serving() as served:
+        there = served.client(region="eu-west-1")
+        launch = {"ImageId": "ami-12c6146b", "InstanceType": "t3.small", "MinCount": 1, "MaxCount": 1}
+        made = there.run_instances(**launch)["Instances"][0]["InstanceId"]
+        zone = served.metadata(f"{made}/latest/meta-data/placement/availability-zone")
+        http(served.line["endpoint"] + "/moto-api/reset", "POST")
+
+        ec2 = served.client()
+        assert zone == (200, "eu-west-1a")
+        assert [v["IsDefault"] for v in ec2.describe_vpcs()["Vpcs"]] == [True]
+        assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
+        assert served.metadata("latest/meta-data/mac")[0] == 404
+        assert len(ec2.run_instances(**launch)["Instances"][0]["NetworkInterfaces"]) == 1
+
+
 def test_what_is_denied_is_unauthorized() -> None:
     """Whoever answers the action, moto or the model; a dry run tells it too."""
     with serving("--deny", "AssignPrivate*", "--deny", "ec2:DescribeVolumes") as strict:

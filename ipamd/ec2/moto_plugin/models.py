@@ -12,27 +12,25 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar, cast
 
-from moto.ec2 import models as stock
 from moto.ec2.exceptions import InvalidNetworkInterfaceIdError, OperationNotPermitted4
 from moto.ec2.models.instances import Instance, InstanceState, Reservation
-from moto.ec2.models.security_groups import SecurityGroup
 from moto.ec2.models.subnets import Subnet
-from moto.ec2.models.vpcs import VPC
 from moto.ec2.utils import generate_dns_from_ip
 
 from ipamd.ec2 import answers, requests
 
 from . import asks, tells
 from .door import Behaviour, Door
-from .views import Enis, InstanceNics, ModelSubnet, Nic
+from .networks import Networks
+from .views import Enis, InstanceNics, Nic
 
 MODELLED_TAGS = ("eni-", "scr-")
 """Ids of what only the model holds, tags included."""
-_NEW_GROUP: Any = SecurityGroup
-"""moto's class, which declares a method abstract that it does not need."""
+NO_TOKEN = "ABCDE"
+"""What moto puts in the place of a client token that was not sent."""
 
 
-class EC2Backend(stock.EC2Backend):
+class EC2Backend(Networks):
     """One account's EC2 in one region."""
 
     behaviour: ClassVar[Behaviour] = Behaviour()
@@ -44,124 +42,6 @@ class EC2Backend(stock.EC2Backend):
         super().__init__(region_name, account_id)
         self.nics = Enis(self)
         self.enis = cast(Any, self.nics)
-
-    # ---- VPCs, groups, subnets -------------------------------------------------------------------------------
-
-    def create_security_group(
-        self,
-        name: str,
-        description: str,
-        vpc_id: str | None = None,
-        tags: dict[str, str] | None = None,
-        force: bool = False,
-        is_default: bool | None = None,
-    ) -> SecurityGroup:
-        """The default group comes with its VPC, and so does the model's VPC; any other is told to the model."""
-        if is_default:
-            assert vpc_id is not None, "a default group belongs to a VPC"
-            named = self._model_vpc(vpc_id).default_group
-            default: SecurityGroup = _NEW_GROUP(self, named, name, description, vpc_id, tags, is_default)
-            self.groups[vpc_id][default.id] = default
-            return default
-        group = super().create_security_group(name, description, vpc_id, tags, force, is_default)
-        try:
-            self.door.ask(
-                requests.CreateSecurityGroup(
-                    name=name, description=description, vpc=group.vpc_id or "", named=group.id
-                ),
-                answers.SecurityGroup,
-            )
-        except Exception:
-            super()._delete_security_group(group.vpc_id, group.id)
-            raise
-        return group
-
-    def _delete_security_group(self, vpc_id: str | None, group_id: str) -> None:
-        """The default group goes with its VPC, which the model has let go by then."""
-        if group_id in self.door.cloud.groups:
-            self.door.ask(requests.DeleteSecurityGroup(group=group_id), answers.Done)
-        super()._delete_security_group(vpc_id, group_id)
-
-    def _model_vpc(self, vpc_id: str) -> answers.Vpc:
-        vpc = self.vpcs[vpc_id]
-        ipv6 = vpc.get_cidr_block_association_set(ipv6=True)
-        made = self.door.ask(
-            requests.CreateVpc(cidr=vpc.cidr_block, ipv6=bool(ipv6), named=vpc_id), answers.Vpc
-        )
-        for shown, chosen in zip(ipv6, made.ipv6_cidrs, strict=True):
-            shown["cidr_block"] = chosen.cidr
-        return made
-
-    def create_vpc(self, *args: Any, **kwargs: Any) -> VPC:
-        """moto's, which asks for the default group on its way; refused by the model, it is not there."""
-        before = set(self.vpcs)
-        try:
-            return super().create_vpc(*args, **kwargs)
-        except Exception:
-            for made in [v for v in self.vpcs if v not in before]:
-                del self.vpcs[made]
-            raise
-
-    def delete_vpc(self, vpc_id: str) -> VPC:
-        """What is in the way, moto says for its things and the model for its."""
-        self.door.ask(requests.DeleteVpc(vpc=self.get_vpc(vpc_id).id), answers.Done)
-        return super().delete_vpc(vpc_id)
-
-    def associate_vpc_cidr_block(
-        self, vpc_id: str, cidr_block: str, amazon_provided_ipv6_cidr_block: bool
-    ) -> dict[str, Any]:
-        vpc = self.get_vpc(vpc_id)
-        ipv6 = bool(amazon_provided_ipv6_cidr_block)
-        asked = requests.AssociateVpcCidrBlock(vpc=vpc_id, cidr="" if ipv6 else cidr_block or "", ipv6=ipv6)
-        made = self.door.ask(asked, answers.CidrAssociated)
-        told = super().associate_vpc_cidr_block(vpc.id, cidr_block, amazon_provided_ipv6_cidr_block)
-        told["cidr_block"] = made.cidr
-        return told
-
-    def disassociate_vpc_cidr_block(self, association_id: str) -> dict[str, Any]:
-        """The two have ids of their own for one association; its CIDR is what they share."""
-        for vpc in self.vpcs.values():
-            known = vpc._cidr_block_association_set.get(association_id)
-            if known is not None:
-                page = self.door.ask(requests.DescribeVpcs(ids=(vpc.id,)), answers.Page)
-                self._disassociate(known["cidr_block"], page)
-        return super().disassociate_vpc_cidr_block(association_id)
-
-    def _disassociate(self, cidr: str, page: answers.Page) -> None:
-        for vpc in page.items:
-            assert isinstance(vpc, answers.Vpc)
-            for held in (*vpc.cidrs, *vpc.ipv6_cidrs):
-                if held.cidr == cidr:
-                    self.door.ask(
-                        requests.DisassociateVpcCidrBlock(association=held.association), answers.CidrAssociated
-                    )
-
-    def create_subnet(self, vpc_id: str, cidr_block: str, *args: Any, **kwargs: Any) -> Subnet:
-        made = super().create_subnet(vpc_id, cidr_block, *args, **kwargs)
-        shelf = next(shelf for shelf in self.subnets.values() if made.id in shelf)
-        ipv6 = next(iter(made.ipv6_cidr_block_associations.values()), {}).get("ipv6CidrBlock", "")
-        try:
-            self.door.ask(
-                requests.CreateSubnet(
-                    vpc=vpc_id, cidr=cidr_block, zone=made.availability_zone, ipv6_cidr=ipv6, named=made.id
-                ),
-                answers.Subnet,
-            )
-        except Exception:
-            del shelf[made.id]
-            raise
-        cast(Any, made).__class__ = ModelSubnet
-        return made
-
-    def delete_subnet(self, subnet_id: str) -> Subnet:
-        subnet = self.get_subnet(subnet_id)
-        self.door.ask(requests.DeleteSubnet(subnet=subnet.id), answers.Done)
-        return super().delete_subnet(subnet_id)
-
-    def associate_subnet_cidr_block(self, subnet_id: str, ipv6_cidr_block: str) -> dict[str, Any]:
-        asked = requests.AssociateSubnetCidrBlock(subnet=subnet_id, ipv6_cidr=ipv6_cidr_block)
-        self.door.ask(asked, answers.CidrAssociated)
-        return super().associate_subnet_cidr_block(subnet_id, ipv6_cidr_block)
 
     # ---- ENIs, as moto's other parts use them ------------------------------------------------------------------
 
@@ -301,6 +181,9 @@ class EC2Backend(stock.EC2Backend):
         ]
         asked = self._launch(count, group_ids, kwargs)
         launched = self.door.ask(asked, answers.Launched).instances
+        for earlier in self.reservations.values():  # the same client token again
+            if any(instance.id == launched[0].instance for instance in earlier.instances):
+                return earlier
         try:
             return self._around(launched, image_id, user_data, security_group_names, kwargs)
         except Exception:
@@ -315,6 +198,7 @@ class EC2Backend(stock.EC2Backend):
         if not subnet and not any(i.subnet or i.eni for i in interfaces):
             subnet = self._default_subnet(kwargs.get("placement")).id
         kinds = kwargs.get("tags") or {}
+        token = kwargs.get("client_token") or NO_TOKEN
         return requests.RunInstances(
             instance_type=kwargs.get("instance_type", "m1.small"),
             subnet=subnet,
@@ -325,6 +209,7 @@ class EC2Backend(stock.EC2Backend):
             primary=kwargs.get("private_ip") or "",
             ipv6_address_count=kwargs.get("ipv6_address_count") or 0,
             interface_tags=kinds.get(asks.NETWORK_INTERFACE, {}),
+            token=token if token != NO_TOKEN else "",
         )
 
     def _default_subnet(self, zone: str | None) -> Subnet:

@@ -112,6 +112,8 @@ class EC2Response(ModelActions, StockResponse):
         asked = tuple(name for name in self.params.get("InstanceIds", ()) if name in self.door.cloud.instances)
         page = self.ask(requests.DescribeInstances(ids=asked), answers.Page)
         seen = {i.instance: i.interfaces for i in page.items if isinstance(i, answers.Instance)}
+        if self.params.get("NextToken") not in (None, *self.ec2_backend.reservations):
+            raise bad_token()
         result: Any = super().describe_instances().result
         shown = [self._reservation(r, seen) for r in result["Reservations"]]
         result["Reservations"] = [reservation for reservation in shown if reservation["Instances"]]
@@ -135,7 +137,7 @@ class EC2Response(ModelActions, StockResponse):
         with self.ec2_backend.at_most(self.params.get("MaxCount", 1)):
             made: Any = super().run_instances().result
         attached = self.door.cloud.attached
-        seen = {i.id: [self.door.interface(eni) for eni in attached[i.id]] for i in made.instances}
+        seen = {i.id: [self.door.interface(eni) for eni in attached.get(i.id, ())] for i in made.instances}
         return ActionResult(self._reservation(made, seen))
 
     def _page(self, items: list[ItemT], ids: object) -> tuple[list[ItemT], str | None]:
@@ -173,4 +175,8 @@ def _start_of(token: str) -> int:
             return int(position)
     except ValueError:
         pass
-    raise EC2ClientError("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
+    raise bad_token()
+
+
+def bad_token() -> EC2ClientError:
+    return EC2ClientError("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")

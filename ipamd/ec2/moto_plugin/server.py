@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -27,7 +27,7 @@ from ipamd.ec2.faults import Fault
 from ipamd.ec2.imds_server import ImdsApp, Tree, Unavailable
 from ipamd.ec2.imds_tree import tree
 
-from .door import Behaviour, Door, Refused, Unanswered
+from .door import Behaviour, Refused, Unanswered
 from .models import EC2Backend
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class Server:
 
     def __init__(self, begin: Begin) -> None:
         """Raises `ServeError`."""
-        self._started = time.monotonic()
         backend = register(begin)
         ids = _first(backend, begin)
         with closing(_listener(begin.port)) as api, closing(_listener(begin.imds_port)) as imds:
@@ -92,9 +91,9 @@ class Server:
                 region=begin.region,
                 **ids,
             )
-            app = Application(self.line, backend.door)
-            app.warm(begin.region)
-            metadata = ImdsApp(Hosts(backend, self.line.instance_id), time.monotonic)
+            app = Application(self.line)
+            app.warm()
+            metadata = ImdsApp(Hosts(self.line), time.monotonic)
             self._servers = [_server(api, app, ApiHandler), _server(imds, metadata, MetadataHandler)]
 
     def start(self) -> None:
@@ -157,9 +156,9 @@ def _made(backend: EC2Backend, begin: Begin) -> dict[str, str]:
 class Application:
     """moto's dispatcher, with the ready line and the fault script beside it."""
 
-    def __init__(self, line: ReadyLine, door: Door) -> None:
+    def __init__(self, line: ReadyLine) -> None:
+        self._region = line.region
         self._line = msgspec.json.encode(line) + b"\n"
-        self._door = door
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -173,8 +172,9 @@ class Application:
 
     def _faults(self, environ: WSGIEnvironment) -> tuple[str, bytes]:
         """GET tells the rules that wait, POST adds a list of them, DELETE takes all away."""
-        faults = self._door.cloud.faults
-        with self._door.lock:
+        door = _backends()[self._region].door
+        faults = door.cloud.faults
+        with door.lock:
             match environ["REQUEST_METHOD"]:
                 case "GET":
                     return "200 OK", msgspec.json.encode(faults.rules) + b"\n"
@@ -196,10 +196,10 @@ class Application:
                 case _:
                     return "405 Method Not Allowed", b'{"error":"want GET, POST or DELETE"}\n'
 
-    def warm(self, region: str) -> None:
+    def warm(self) -> None:
         """Have moto load what it loads at the first call."""
         client = Client(self)
-        scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/{region}/ec2/aws4_request"
+        scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/{self._region}/ec2/aws4_request"
         for action in WARM:
             body = {"Action": action, "Version": "2016-11-15"}
             answer = client.post("/", data=body, headers={"Authorization": scope})
@@ -212,19 +212,18 @@ def _json(start_response: StartResponse, status: str, body: bytes) -> list[bytes
 
 
 class Hosts:
-    """Instance metadata of every instance of the backend; satisfies `Metadata`."""
+    """Instance metadata of every instance, of other regions too; satisfies `Metadata`."""
 
-    def __init__(self, backend: EC2Backend, first: str) -> None:
-        self._backend = backend
-        self._first = first
+    def __init__(self, line: ReadyLine) -> None:
+        self._line = line
 
     def tree(self, instance: str) -> Tree | None:
         """None for an instance that is not there, or that is not running any more."""
-        door = self._backend.door
+        door = self._backend(instance).door
         for wait in door.waits("ReadInstanceMetadata"):
             door.pause(wait)
         try:
-            asked = requests.ReadInstanceMetadata(instance=instance or self._first)
+            asked = requests.ReadInstanceMetadata(instance=instance or self._line.instance_id)
             return tree(door.ask(asked, answers.InstanceMetadata), door.now())
         except Refused as refused:
             if refused.code.startswith(NO_SUCH_INSTANCE):
@@ -243,8 +242,20 @@ class Hosts:
         return self._option(instance, "http_tokens") == "required"
 
     def _option(self, instance: str, name: str) -> str | None:
-        found = self._backend.get_instance_by_id(instance or self._first)
+        found = self._backend(instance).get_instance_by_id(instance or self._line.instance_id)
         return getattr(found.metadata_options, name, None) if found is not None else None
+
+
+    def _backend(self, instance: str) -> EC2Backend:
+        backends = _backends()
+        holding = (b for b in list(backends.values()) if instance in b.door.cloud.instances)
+        return next(holding, None) or backends[self._line.region]
+
+
+def _backends() -> dict[str, EC2Backend]:
+    """By region, as they are now: moto's reset makes new ones."""
+    backends: Any = stock.ec2_backends[DEFAULT_ACCOUNT_ID]
+    return cast(dict[str, EC2Backend], backends)
 
 
 class ApiHandler(MotoRequestHandler):
