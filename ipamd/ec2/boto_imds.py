@@ -157,8 +157,14 @@ class Imds:
                 "wants a token (IMDSv2) and gave none; let its answers pass one more hop: "
                 "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
             )
+        if status == 403:
+            raise self._wrong(
+                path,
+                "was refused (HTTP 403); on an EC2 instance switch metadata on: "
+                "aws ec2 modify-instance-metadata-options --http-endpoint enabled; elsewhere name one with --imds",
+            )
         if status != 200:
-            raise self._wrong(path, f"was answered with HTTP {status}")
+            raise self._wrong(path, f"was answered with HTTP {status}; want instance metadata at {self.url}")
         return text.strip()
 
     async def _with_token(self, stale: str | None) -> str:

@@ -242,7 +242,7 @@ async def test_nonsense_is_refused() -> None:
         with pytest.raises(Ec2Error, match="document: is no JSON object"):
             await imds.facts()
         service.on = False
-        with pytest.raises(Ec2Error, match="HTTP 403"):
+        with pytest.raises(Ec2Error, match=r"HTTP 403.*--http-endpoint enabled.*--imds"):
             await imds.view()
         await imds.close()
 
