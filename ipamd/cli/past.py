@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,7 @@ class JournalHistory:
                 raise NotKnown(f"at={at}: the oldest kept record, {kept.first_seq}, is of {first}")
             return fold_to(self._directory, seq), moment.at
 
-    async def follow(self, wanted: Wanted) -> AsyncIterator[tuple[int, bytes] | None]:
+    async def follow(self, wanted: Wanted) -> AsyncGenerator[tuple[int, bytes] | None, None]:
         """See `History`; looks for news five times a second, in a thread."""
         with _explained():
             first, chosen = await asyncio.to_thread(self._begin, wanted)

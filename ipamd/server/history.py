@@ -7,8 +7,8 @@ two of them at a time at most. Container and interface names are blanked, as int
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -45,7 +45,7 @@ class Unreadable(Exception):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which records: from `since` (SEQ, TIME or an age; "" the oldest, or for a stream the next one) on, by the filters."""
+    """Which records, by the filters; `since` is SEQ, TIME or an age, "" the oldest, or for a stream the next one."""
 
     since: str = ""
     limit: int = LIMIT
@@ -74,7 +74,7 @@ class History(Protocol):
         """The State after record SEQ, or at TIME, and the moment to judge it by. Blocks while it folds."""
         ...
 
-    def follow(self, wanted: Wanted) -> AsyncIterator[tuple[int, bytes] | None]:
+    def follow(self, wanted: Wanted) -> AsyncGenerator[tuple[int, bytes] | None, None]:
         """Record number and line of each wanted record as it comes, for ever; None now and then while none comes."""
         ...
 
@@ -151,20 +151,20 @@ class Past:
             raise Refusal(503, f"{FOLLOWERS_MAX} others follow the journal; use `ipamd log follow`, or ask again")
         self._followers += 1
         try:
-            records = self._history.follow(wanted)
-            with translated():
-                first = await anext(records)  # what is wrong with the question shows here
-            headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-            response = web.StreamResponse(headers=headers)
-            await response.prepare(request)
-            await self._send(response, b"retry: 1000\n\n")
-            await self._pass_on(response, records, first)
-            return response
+            async with aclosing(self._history.follow(wanted)) as records:
+                with translated():
+                    first = await anext(records)  # what is wrong with the question shows here
+                headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+                response = web.StreamResponse(headers=headers)
+                await response.prepare(request)
+                await self._pass_on(request, response, records, first)
+                return response
         finally:
             self._followers -= 1
 
     async def _pass_on(
         self,
+        request: web.Request,
         response: web.StreamResponse,
         records: AsyncIterator[tuple[int, bytes] | None],
         item: tuple[int, bytes] | None,
@@ -172,7 +172,8 @@ class Past:
         loop = asyncio.get_running_loop()
         said = loop.time()
         try:
-            while not self._closing.is_set():
+            await self._send(response, b"retry: 1000\n\n")
+            while not self._closing.is_set() and request.transport is not None:
                 if item is not None:
                     text = b"id: %d\nevent: record\ndata: %b\n\n" % (item[0], msgspec.json.encode(shown(item[1])))
                     await self._send(response, text)

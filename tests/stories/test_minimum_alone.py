@@ -16,6 +16,7 @@ from ipamd.sim.combinations import STRICT
 from ipamd.sim.engine import Engine
 from ipamd.sim.scenario import Scenario, node, sandbox
 from ipamd.sim.settle import settle
+from tests.runtime.spawned import spawned
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tuning.md"
 PODS = 40
@@ -89,6 +90,18 @@ def test_it_is_seen_before_a_pod_comes() -> None:
 
     assert first.kind == "starves"
     assert "beyond 32 addresses: 32 pods get one and no other, of the 110 that the node could carry" in first.reason
+
+
+def test_the_daemon_warns_at_its_start(tmp_path: Path) -> None:
+    """The same finding, in the log of `ipamd run`; a cured configuration is not warned of."""
+    words = ("--set", "ENABLE_PREFIX_DELEGATION=true", "--set", "MINIMUM_IP_TARGET=20", "--max-pods", "110")
+    with spawned(tmp_path / "starving", *words) as starving:
+        warned = starving.stderr
+    with spawned(tmp_path / "cured", *words, "--set", "WARM_IP_TARGET=1") as cured:
+        silent = cured.stderr
+
+    assert "starves: MINIMUM_IP_TARGET: without WARM_IP_TARGET the pool never grows beyond 32 addresses" in warned
+    assert "starves" not in silent
 
 
 def test_the_page_tells_these_numbers() -> None:
