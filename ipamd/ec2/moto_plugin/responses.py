@@ -6,6 +6,7 @@ instead of moto's HTTP 500.
 
 from __future__ import annotations
 
+import re
 import socket
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from botocore.model import OperationNotFoundError
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.request import Request
 from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response as StockResponse
 
@@ -26,6 +28,8 @@ from .door import Refused, Unanswered
 ItemT = TypeVar("ItemT")
 PAGE: Final = range(5, 1001)
 """EC2's bounds of MaxResults for subnets and instances."""
+FILTER: Final = re.compile(r"(?i)\bfilter.*?'([^']*)'")
+"""How moto names a filter that it does not know."""
 STATUSES: Final = {
     refusals.throttled().code: 503,
     refusals.unauthorized().code: 403,
@@ -71,12 +75,23 @@ class EC2Response(ModelActions, StockResponse):
             if self._wrong is not None:
                 raise self._wrong
             self.door.admit(action)
+            self._rehearse(action)
             return super().call_action()
         except EC2ClientError as error:
             return self.serialized(ActionResult(error))
         except RuntimeError as error:  # of which moto raises one kind for what it lacks
+            if named := FILTER.search(str(error)):
+                return self.serialized(ActionResult(Refused(refusals.bad_filter(named[1]))))
             refused = EC2ClientError("UnsupportedOperation", f"{action}: not in this emulator ({error})")
             return self.serialized(ActionResult(refused))
+
+    def _rehearse(self, action: str) -> None:
+        """A dry run ends here for actions of moto's own, of which many would take it for a request."""
+        said = self.normalized_request.values.get("DryRun", "false")
+        if said.lower() not in ("true", "false"):
+            raise Refused(refusals.invalid("DryRun", said, "want true or false"))
+        if said.lower() == "true" and not hasattr(ModelActions, camelcase_to_underscores(action)):
+            raise Refused(refusals.dry_run())
 
     def serialized(self, action_result: ActionResult) -> TYPE_RESPONSE:
         """moto's, with EC2's status for errors."""
@@ -131,6 +146,12 @@ class EC2Response(ModelActions, StockResponse):
             "Groups": reservation.groups,
             "Instances": instances,
         }
+
+    def describe_instance_types(self) -> ActionResult:
+        """moto's, page by page where asked."""
+        found: Any = super().describe_instance_types().result
+        shown, token = self._page(found["InstanceTypes"], self.params.get("InstanceTypes"))
+        return ActionResult({"InstanceTypes": shown, "NextToken": token})
 
     def run_instances(self) -> ActionResult:
         """As many as there is room for, up to MaxCount."""

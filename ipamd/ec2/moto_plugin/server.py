@@ -99,7 +99,7 @@ class Server:
     def start(self) -> None:
         """Answer, in threads that end with the process."""
         for server in self._servers:
-            threading.Thread(target=server.serve_forever, name=f"http {server.port}", daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.1,), name=f"http {server.port}", daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more; requests on their way are not waited for."""
