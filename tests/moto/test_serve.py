@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from ipamd.cli import main
 
@@ -114,6 +114,11 @@ def test_an_unknown_command_of_ec2_is_wrong_usage(capsys: pytest.CaptureFixture[
          "SecondaryPrivateIpAddressCount=1", "InvalidParameterCombination"),
         ("Action=DescribeNetworkInterfaces&Filter.1.Value.1=x", "InvalidParameterValue"),
         ("Action=DescribeSubnets&MaxResults=2", "InvalidParameterValue"),
+        ("Action=DescribeSubnets&Filter.1.Name=nope&Filter.1.Value.1=x", "InvalidParameterValue"),
+        ("Action=DescribeInstances&Filter.1.Name=nope&Filter.1.Value.1=x", "InvalidParameterValue"),
+        ("Action=CreateSecurityGroup&GroupName=g&GroupDescription=d&DryRun=perhaps", "InvalidParameterValue"),
+        ("Action=CreateNetworkInterface&DryRun=perhaps", "InvalidParameterValue"),
+        ("Action=DescribeInstanceTypes&MaxResults=100&NextToken=zz", "InvalidPaginationToken"),
         ("Action=CreateTransitGatewayPolicyTable", "UnsupportedOperation"),
     ],
 )  # fmt: skip
@@ -125,6 +130,37 @@ def test_a_malformed_request_gets_ec2s_own_code(door: Served, body: str, code: s
 
     assert status == 400
     assert f"<Code>{code}" in text or (code == "Malformed" and "Malformed</Code>" in text), text
+
+
+def test_a_dry_run_of_motos_own_action_makes_nothing(door: Served) -> None:
+    """CreateSubnet, in which moto looks at no DryRun, and RunInstances."""
+    client, vpc = door.client(), door.line["vpc_id"]
+    before = client.describe_subnets(), client.describe_instances()
+
+    for action, asked in (
+        (client.create_subnet, {"VpcId": vpc, "CidrBlock": "10.0.250.0/28"}),
+        (client.run_instances, {"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1}),
+    ):
+        with pytest.raises(ClientError, match="DryRunOperation"):
+            action(DryRun=True, **asked)
+
+    after = client.describe_subnets(), client.describe_instances()
+    assert [a.get("Subnets") or a.get("Reservations") for a in after] == [
+        b.get("Subnets") or b.get("Reservations") for b in before
+    ]
+
+
+def test_instance_types_come_page_by_page(door: Served) -> None:
+    """All of them, each once, no page larger than asked for."""
+    client = door.client()
+    names = [{"Name": "instance-type", "Values": ["m5*"]}]
+    pages = list(
+        client.get_paginator("describe_instance_types").paginate(Filters=names, PaginationConfig={"PageSize": 20})
+    )
+    types = [kind["InstanceType"] for page in pages for kind in page["InstanceTypes"]]
+
+    assert len(pages) > 1 and max(len(page["InstanceTypes"]) for page in pages) == 20
+    assert len(types) == len(set(types)) and "m5.large" in types
 
 
 def test_requests_of_many_threads_lose_and_double_nothing(door: Served, new_subnet: Subnets) -> None:
