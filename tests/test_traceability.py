@@ -59,7 +59,7 @@ IMAGE = "read by the container's entrypoint, not by the daemon"
 LATER: Final = {
     "DM-14": IPV6, "DM-23": IPV6,
     "POOL-12": CARDS, "POOL-14": IPV6, "POOL-19": KUBERNETES,
-    "INIT-2": KUBERNETES, "INIT-3": KUBERNETES, "INIT-4": KUBERNETES, "INIT-5": KUBERNETES, "INIT-7": KUBERNETES,
+    "INIT-5": KUBERNETES,
     "INIT-8": HOST, "INIT-15": KUBERNETES,
     "INIT-19": HOST, "INIT-23": IPV6,
     "EC2-23": KUBERNETES,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -31,7 +31,7 @@ def configuration(environ: Mapping[str, str], kubeconfig: Path | None = None) ->
     path = str(kubeconfig) if kubeconfig is not None else environ.get("KUBECONFIG", "")
     try:
         if path:
-            config = KubeConfig.from_file(path.split(":")[0]).get()
+            config = _from_file(Path(path.split(":")[0]))
         elif environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT"):
             config = KubeConfig.from_service_account().get()
         else:
@@ -47,6 +47,11 @@ def configuration(environ: Mapping[str, str], kubeconfig: Path | None = None) ->
         server = _endpoint(environ["CLUSTER_ENDPOINT"], config)
         config = config._replace(cluster=msgspec.structs.replace(config.cluster, server=server))
     return config if config.user else config._replace(user=User())
+
+
+def _from_file(path: Path) -> SingleConfig | None:
+    read = msgspec.yaml.decode(path.read_bytes(), type=dict[str, Any])
+    return KubeConfig.from_dict(read, fname=path).get()
 
 
 def session(config: SingleConfig, agent: str) -> httpx2.AsyncClient:

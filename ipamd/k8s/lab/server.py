@@ -61,12 +61,13 @@ class Lab:
         for path, handler in (
             ("/version", self._version), ("/healthz", self._healthy), ("/livez", self._healthy),
             ("/readyz", self._healthy), ("/openapi/v2", self._openapi_v2), ("/openapi/v3", self._openapi_index),
-            ("/openapi/v3/{place:.+}", self._openapi_group), ("/api", self._api), ("/apis", self._groups),
+            ("/api", self._api), ("/apis", self._groups),
         ):  # fmt: skip
-            app.router.add_get(path, handler)
+            app.router.add_get(path + "{_:/?}", handler)  # some clients ask for /version/
+        app.router.add_get("/openapi/v3/{place:.+}", self._openapi_group)
         app.router.add_post("/lab/compact", self._compact)
         app.router.add_route("*", "/{path:apis?/.+}", self._resource)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
@@ -79,6 +80,11 @@ class Lab:
             watch.end()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._watches)
 
     # ---- documents ----
 
