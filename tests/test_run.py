@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -16,15 +17,26 @@ import pytest
 from ipamd.cli import run
 from ipamd.cli.clouds import StartError
 from ipamd.journal.reading import bounds, read
+from tests.moto.served import serving
 from tests.runtime.spawned import PATIENCE, Spawned, command, environment, spawned
 from tests.runtime.wire import Caller
 
 PREFIXES = ("--set", "ENABLE_PREFIX_DELEGATION=true")
 
 
-def test_the_ready_line_is_all_that_stands_on_standard_output(tmp_path: Path) -> None:
+@pytest.fixture(params=["embedded", "moto"])
+def cloud(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """Options that choose a cloud of the test's own: prefix mode lives on each of them alike."""
+    if request.param == "embedded":
+        yield ()
+        return
+    with serving("--instance-type", "m5.large", "--subnet", "10.0.0.0/20") as door:
+        yield ("--ec2", "moto", "--endpoint", door.line["endpoint"])
+
+
+def test_the_ready_line_is_all_that_stands_on_standard_output(tmp_path: Path, cloud: tuple[str, ...]) -> None:
     """One line of JSON with the doors' real addresses, once gRPC is open; logs are JSON lines on standard error."""
-    with spawned(tmp_path / "s", *PREFIXES) as daemon:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon:
         with Caller(daemon.grpc) as caller:
             caller.address("web")
         daemon.terminate()
@@ -44,9 +56,9 @@ def test_the_ready_line_is_all_that_stands_on_standard_output(tmp_path: Path) ->
     assert all(list(line) == ["level", "ts", "caller", "msg"] for line in lines)
 
 
-def test_every_door_answers(tmp_path: Path) -> None:
+def test_every_door_answers(tmp_path: Path, cloud: tuple[str, ...]) -> None:
     """gRPC on the socket (mode 0660, RPC-2) and on TCP, introspection, metrics; one store behind them all."""
-    with spawned(tmp_path / "s", *PREFIXES, "--tcp", "127.0.0.1:0") as daemon:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES, "--tcp", "127.0.0.1:0") as daemon:
         unix, tcp = daemon.ready["grpc"]
         with Caller(unix) as caller:
             address = caller.address("web")
@@ -112,14 +124,14 @@ def test_only_plugins_of_the_wanted_version_are_served(tmp_path: Path) -> None:
     assert served.Success
 
 
-def test_sigkill_and_restart_keep_the_pods(tmp_path: Path) -> None:
+def test_sigkill_and_restart_keep_the_pods(tmp_path: Path, cloud: tuple[str, ...]) -> None:
     """The same sandboxes get the same addresses; the stale socket is replaced."""
-    with spawned(tmp_path / "s", *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
         before = {pod: caller.address(pod) for pod in ("a", "b", "c")}
         daemon.kill()
     assert (tmp_path / "s.sock").exists()
 
-    with spawned(tmp_path / "s", *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
         held = daemon.get("/v1/enis")["0"]["AssignedIPs"]
         after = {pod: caller.address(pod) for pod in ("a", "b", "c")}
 
@@ -127,15 +139,15 @@ def test_sigkill_and_restart_keep_the_pods(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_without_its_journal_the_node_meets_the_same_cloud(tmp_path: Path) -> None:
-    """The embedded cloud outlives the journal: the ENIs and prefixes of before are found again."""
-    with spawned(tmp_path / "s", *PREFIXES) as daemon:
+def test_without_its_journal_the_node_meets_the_same_cloud(tmp_path: Path, cloud: tuple[str, ...]) -> None:
+    """The cloud outlives the journal: the ENIs and prefixes of before are found again."""
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon:
         before = daemon.get("/v1/enis")["0"]["ENIs"]
         daemon.terminate()
     for path in (tmp_path / "s" / "journal").iterdir():
         path.unlink()
 
-    with spawned(tmp_path / "s", *PREFIXES) as daemon:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon:
         after = daemon.get("/v1/enis")["0"]["ENIs"]
 
     assert {eni: list(shown["AvailableIPv4Cidrs"]) for eni, shown in after.items()} == {
@@ -144,10 +156,11 @@ def test_without_its_journal_the_node_meets_the_same_cloud(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_two_seconds_under_load(tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_it_within_two_seconds_under_load(tmp_path: Path, number: int, cloud: tuple[str, ...]) -> None:
     """Exit code 0; what was answered is kept, the snapshot makes the next start short, the socket is gone."""
     answered: dict[str, str] = {}
-    with spawned(tmp_path / "s", *PREFIXES, "--latency", "realistic", "--max-pods", "110") as daemon:
+    slow = () if cloud else ("--latency", "realistic")
+    with spawned(tmp_path / "s", *cloud, *PREFIXES, *slow, "--max-pods", "110") as daemon:
 
         def pods(worker: int) -> None:
             with Caller(daemon.grpc) as caller:
@@ -175,7 +188,7 @@ def test_a_signal_ends_it_within_two_seconds_under_load(tmp_path: Path, number: 
     assert not kept
     assert bounds(tmp_path / "s").last_seq > 0
     assert list((tmp_path / "s" / "journal").glob("snapshot-*.json"))
-    with spawned(tmp_path / "s", *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
+    with spawned(tmp_path / "s", *cloud, *PREFIXES) as daemon, Caller(daemon.grpc) as caller:
         assert {pod: caller.address(pod) for pod in answered} == answered
 
 

@@ -22,6 +22,8 @@ from ipamd.ec2.embedded import CloudOptions, EmbeddedCloud
 from ipamd.ec2.limits import UnknownInstanceType, limits_of, prefix_delegation_supported
 from ipamd.ec2.port import Ec2, Ec2Error, Ec2Lost
 from ipamd.runtime.clock import SystemClock
+from ipamd.runtime.daemon import Daemon
+from ipamd.server.backend import VpcCidrs
 
 if TYPE_CHECKING:
     from ipamd.ec2.boto import BotoCloud
@@ -85,6 +87,26 @@ async def open_cloud(args: argparse.Namespace, config: Config, state_dir: Path, 
             return await _aws(args, config)
         case _:
             return await _embedded(args, state_dir, clock)
+
+
+def vpc_cidrs_of(door: str, daemon: Daemon) -> VpcCidrs:
+    """Where AddNetwork reads the VPC's CIDRs, live (RPC-35); a failure is an error of the call (RPC-37).
+
+    A moto server takes instance metadata with it when it ends, which no EC2 outage does. There the CIDRs read last
+    do, so that the pool goes on serving what it has.
+    """
+    if door != "moto":
+        return daemon.performer.vpc_cidrs
+
+    async def remembered() -> tuple[str, ...]:
+        try:
+            return await daemon.performer.vpc_cidrs()
+        except (Ec2Error, Ec2Lost):
+            if not daemon.state.vpc_cidrs:
+                raise
+            return daemon.state.vpc_cidrs
+
+    return remembered
 
 
 async def _embedded(args: argparse.Namespace, state_dir: Path, clock: SystemClock) -> Opened:

@@ -39,7 +39,7 @@ from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
 from ipamd.server.listen import ListenError, open_http, parse_address
 
-from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud
+from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud, vpc_cidrs_of
 from .doors import GrpcDoor, WebDoor
 from .sights import grave, introspection_of, metrics_of
 
@@ -221,7 +221,7 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, around
     metrics = metrics_of(daemon, counts, args.client_version, around.clock, around.cloud)
     backend = Backend(
         submit=daemon.datastore.submit,
-        vpc_cidrs=daemon.performer.vpc_cidrs,
+        vpc_cidrs=vpc_cidrs_of(args.ec2, daemon),
         snat=lambda: config.snat(os.environ),
         state=lambda: daemon.state,
         version=args.client_version,

@@ -164,6 +164,24 @@ def test_a_server_of_its_own_ends_with_the_daemon(tmp_path: Path) -> None:
     assert (tmp_path / "s" / "moto.log").exists()
 
 
+@pytest.mark.slow
+def test_the_pool_serves_on_when_the_server_is_killed(tmp_path: Path) -> None:
+    """EC2 and instance metadata are gone at once: the addresses that are there are given all the same."""
+    with serving("--instance-type", "m5.large", "--subnet", "10.30.0.0/24") as door:
+        words = ("--ec2", "moto", "--endpoint", door.line["endpoint"], *PREFIXES)
+        with spawned(tmp_path / "s", *words) as daemon, Caller(daemon.grpc) as caller:
+            first = caller.address("before")
+            door.process.kill()
+            door.process.wait(PATIENCE)
+
+            replies = [caller.add(f"after-{number}") for number in range(10)]
+
+            assert all(reply.Success for reply in replies)
+            assert [*replies[0].VPCv4CIDRs] == ["10.30.0.0/16"]
+            assert caller.address("before") == first
+            assert caller.delete("after-0").Success
+
+
 def _listens(url: str) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", int(url.rpartition(":")[2].strip("/")))) == 0
