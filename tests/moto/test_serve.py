@@ -120,6 +120,7 @@ def test_an_unknown_command_of_ec2_is_wrong_usage(capsys: pytest.CaptureFixture[
         ("Action=CreateNetworkInterface&DryRun=perhaps", "InvalidParameterValue"),
         ("Action=DescribeInstanceTypes&MaxResults=100&NextToken=zz", "InvalidPaginationToken"),
         ("Action=CreateTransitGatewayPolicyTable", "UnsupportedOperation"),
+        ("Action=DescribeSubnets&Bogus=1", "UnknownParameter"),
     ],
 )  # fmt: skip
 def test_a_malformed_request_gets_ec2s_own_code(door: Served, body: str, code: str) -> None:

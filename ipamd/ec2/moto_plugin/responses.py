@@ -16,7 +16,7 @@ from botocore.model import OperationNotFoundError
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.request import Request
 from moto.core.responses import ActionResult
-from moto.core.utils import camelcase_to_underscores
+from moto.core.utils import camelcase_to_underscores, get_service_model
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response as StockResponse
 
@@ -28,6 +28,11 @@ from .door import Refused, Unanswered
 ItemT = TypeVar("ItemT")
 PAGE: Final = range(5, 1001)
 """EC2's bounds of MaxResults for subnets and instances."""
+QUOTED: Final = re.compile(r"'([^']*)'$")
+"""The value that Python names at the end of an error of conversion."""
+COMMON: Final = ("Action", "Version", "AWSAccessKeyId", "SecurityToken", "Signature", "SignatureMethod",
+                 "SignatureVersion", "Timestamp", "Expires")  # fmt: skip
+"""Parameters of every action of the query protocol."""
 FILTER: Final = re.compile(r"(?i)\bfilter.*?'([^']*)'")
 """How moto names a filter that it does not know."""
 STATUSES: Final = {
@@ -49,12 +54,28 @@ class EC2Response(ModelActions, StockResponse):
         """moto's; parameters that are not of their type, and actions that EC2 does not have, are EC2's errors."""
         try:
             super().parse_parameters(request)
+            self._wrong = self._unknown(request)
         except OperationNotFoundError:
             name = ascii(str(self._get_action())[:80])[1:-1]
             self._wrong = EC2ClientError("InvalidAction", f"The action {name} is not valid for this web service.")
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             self.params = {}
-            self._wrong = EC2ClientError("InvalidParameterValue", f"A parameter is not of its type: {error}")
+            value = QUOTED.search(str(error))
+            told = f"Value ({value[1][:80]}) is not of its parameter's type" if value else "A parameter is not of its type"
+            self._wrong = EC2ClientError("InvalidParameterValue", told)
+
+    def _unknown(self, request: Request) -> EC2ClientError | None:
+        """EC2's refusal of a parameter that the action does not have; those of signatures belong to all actions."""
+        model = get_service_model(self.boto3_service_name).operation_model(str(self._get_action()))
+        members: Mapping[str, Any] = model.input_shape.members if model.input_shape is not None else {}
+        known = {name.lower() for name in COMMON}
+        for name, shape in members.items():
+            said = shape.serialization
+            known |= {str(said[key]).lower() for key in ("name", "queryName") if key in said} | {name.lower()}
+        for name in request.values:
+            if name.split(".")[0].lower() not in known and not name.lower().startswith("x-amz-"):
+                return EC2ClientError("UnknownParameter", f"The parameter {ascii(name[:80])[1:-1]} is not recognized")
+        return None
 
     def call_action(self) -> TYPE_RESPONSE:
         """Wait, act under the lock, wait, answer."""
