@@ -61,7 +61,8 @@ class EC2Response(ModelActions, StockResponse):
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             self.params = {}
             value = QUOTED.search(str(error))
-            told = f"Value ({value[1][:80]}) is not of its parameter's type" if value else "A parameter is not of its type"
+            thing = f"Value ({value[1][:80]})" if value else "A parameter"
+            told = f"{thing} is not of its parameter's type"
             self._wrong = EC2ClientError("InvalidParameterValue", told)
 
     def _unknown(self, request: Request) -> EC2ClientError | None:
