@@ -69,8 +69,10 @@ def strategic(target: Json, patch: Object) -> Json:
         result = {key: value for key, value in result.items() if key in patch["$retainKeys"]}
     for key, value in patch.items():
         if key.startswith("$deleteFromPrimitiveList/"):
+            if not isinstance(value, list):
+                raise PatchError(f"{key}: want a list")
             name = key.partition("/")[2]
-            result[name] = [held for held in result.get(name) or [] if held not in value]
+            result[name] = [held for held in _list_in(result, name) if held not in value]
         elif key.startswith("$"):
             continue
         elif value is None:
@@ -78,13 +80,18 @@ def strategic(target: Json, patch: Object) -> Json:
         elif isinstance(value, dict):
             result[key] = strategic(result.get(key), value)
         elif isinstance(value, list):
-            result[key] = _merged_list(key, result.get(key) or [], value)
+            result[key] = _merged_list(key, _list_in(result, key), value)
         else:
             result[key] = value
     for key, order in patch.items():
         if key.startswith("$setElementOrder/"):
             _reorder(result, key.partition("/")[2], order)
     return result
+
+
+def _list_in(obj: Object, name: str) -> list[Json]:
+    held = obj.get(name)
+    return held if isinstance(held, list) else []
 
 
 def merge_key(name: str, elements: list[Json]) -> str:

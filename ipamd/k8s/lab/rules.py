@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from .catalog import Kind, Object
-from .refusal import Refusal, bad_request, barred, invalid, required, wrong
+from .refusal import barred, invalid, required, wrong
 
 Finding = tuple[str, str, str]
 
@@ -35,46 +35,6 @@ _ANNOTATIONS_MAX: Final = 256 * 1024
 
 
 # ---- what every object has -----------------------------------------------------------------------------------
-
-
-def check_types(kind: Kind, obj: Object) -> None:
-    """Refuses (400) what could not be decoded as an object of the kind."""
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict | None):
-        raise _undecodable(kind, metadata, "metadata of type v1.ObjectMeta")
-    for path in ("spec", "status") if not kind.custom else ():
-        if not isinstance(obj.get(path), dict | None):
-            raise _undecodable(kind, obj[path], f"{path} of type v1.{kind.kind}{path.capitalize()}")
-    for name in ("name", "namespace", "generateName", "uid", "resourceVersion"):
-        if not isinstance((metadata or {}).get(name), str | None):
-            raise _undecodable(kind, metadata[name] if metadata else None, f"metadata.{name} of type string")
-    for name in ("labels", "annotations"):
-        worn = (metadata or {}).get(name)
-        if not isinstance(worn, dict | None):
-            raise _undecodable(kind, worn, f"metadata.{name} of type map[string]string")
-        for value in (worn or {}).values():
-            if not isinstance(value, str):
-                raise _undecodable(kind, value, f"metadata.{name} of type string")
-    for name in ("finalizers", "ownerReferences", "managedFields"):
-        held = (metadata or {}).get(name)
-        item = str if name == "finalizers" else dict
-        if not isinstance(held, list | None) or not all(isinstance(one, item) for one in held or ()):
-            raise _undecodable(kind, held, f"metadata.{name}")
-    asked = (obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind))
-    if asked != (kind.api_version, kind.kind):
-        raise bad_request(
-            f"the API version in the data ({asked[0]!s:.60}, {asked[1]!s:.60}) does not match the expected API version "
-            f"({kind.api_version}, {kind.kind})"
-        )
-
-
-def _undecodable(kind: Kind, value: Any, where: str) -> Refusal:
-    names = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
-    found = names.get(type(value), "null")
-    return bad_request(
-        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot unmarshal {found} '
-        f"into Go struct field {kind.kind}.{where}"
-    )
 
 
 def findings(kind: Kind, obj: Object) -> list[Finding]:

@@ -27,8 +27,6 @@ def apply(kind: Kind, live: Object, config: Object, manager: str, *, force: bool
     if not manager:
         text = "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
         raise bad_request(text)
-    if config.get("metadata", {}).get("managedFields"):
-        raise bad_request("metadata.managedFields must be nil")
     keyed = not kind.custom
     entries: list[Object] = list(live.get("metadata", {}).get("managedFields") or [])
     mine = next((e for e in entries if e["manager"] == manager and e["operation"] == "Apply"), None)

@@ -16,7 +16,7 @@ import msgspec
 
 from ipamd.core.types import SECOND, Instant
 
-from . import patches, rules, server_side_apply, shapes
+from . import patches, rules, server_side_apply, shapes, typed
 from .catalog import DEFINITIONS, NAMESPACES, PODS, Catalog, Kind, Object, of_definition
 from .refusal import (
     Refusal,
@@ -77,8 +77,10 @@ class Writes:
             raise not_found(kind, name)
         return found
 
-    def create(self, kind: Kind, namespace: str, body: Object, asked: Asked) -> Object:
-        """A new object, as stored."""
+    def create(
+        self, kind: Kind, namespace: str, body: Object, asked: Asked, owned: list[Object] | None = None
+    ) -> Object:
+        """A new object, as stored; `owned` is its metadata.managedFields, which clients cannot write."""
         obj = self._received(kind, namespace, "", body)
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
@@ -92,6 +94,7 @@ class Writes:
             "uid": str(UUID(int=self._random.getrandbits(128), version=4)),
             "creationTimestamp": self.now_text(),
             **({"generation": 1} if kind.generation or kind.custom else {}),
+            **({"managedFields": owned} if owned else {}),
         }
         obj = rules.completed(kind, {**obj, "metadata": stamped}, new=True)
         rules.check(kind, obj, *rules.event_findings(kind, obj))
@@ -234,7 +237,7 @@ class Writes:
         """A body in the stored shape, its names agreeing with the path."""
         if not isinstance(body, dict):
             raise bad_request("the body must be a JSON object")
-        rules.check_types(kind, body)
+        typed.check(kind, body)
         obj = shapes.stored(kind, body)
         metadata = obj.get("metadata") or {}
         if name and metadata.get("name") and metadata["name"] != name:
@@ -244,9 +247,12 @@ class Writes:
         given = metadata.get("namespace")
         if given and given != namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-        return {**obj, "metadata": {**metadata, **({"name": name} if name else {})}}
+        kept = {key: value for key, value in metadata.items() if key != "managedFields"}
+        return {**obj, "metadata": {**kept, **({"name": name} if name else {})}}
 
-    def _replace(self, kind: Kind, before: Object, obj: Object, part: str, asked: Asked) -> Object:
+    def _replace(
+        self, kind: Kind, before: Object, obj: Object, part: str, asked: Asked, owned: list[Object] | None = None
+    ) -> Object:
         """The new state of an object that is there, stored unless nothing changed."""
         old, new = before["metadata"], obj["metadata"]
         name = old["name"]
@@ -260,6 +266,8 @@ class Writes:
             raise invalid(kind, name, barred("metadata.finalizers", "no new finalizers can be added if the object is "
                           f"being deleted, found new finalizers {msgspec.json.encode(added).decode()}"))  # fmt: skip
         after = rules.completed(kind, _parts_of(kind, before, obj, part), new=False)
+        if owned:
+            after = {**after, "metadata": {**after["metadata"], "managedFields": owned}}
         counted = {k: v for k, v in after.items() if k not in _UNCOUNTED}
         if kind.generation and counted != {k: v for k, v in before.items() if k not in _UNCOUNTED}:
             after = {**after, "metadata": {**after["metadata"], "generation": old.get("generation", 1) + 1}}
@@ -287,11 +295,12 @@ class Writes:
         config = self._received(kind, namespace, name, body)
         at = self.now_text()
         applied = server_side_apply.apply(kind, before or {}, config, asked.manager, force=asked.force, at=at)
+        owned = applied["metadata"]["managedFields"]
         if before is None:
             if part:
                 raise not_found(kind, name)
-            return self.create(kind, namespace, applied, asked), True
-        return self._replace(kind, before, applied, part, asked), False
+            return self.create(kind, namespace, applied, asked, owned), True
+        return self._replace(kind, before, applied, part, asked, owned), False
 
     def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
@@ -326,7 +335,7 @@ class Writes:
 def _parts_of(kind: Kind, before: Object, obj: Object, part: str) -> Object:
     """What a write to the resource, or to one of its parts, may change; the rest is as before."""
     old = before["metadata"]
-    fixed = {key: old[key] for key in (*_SYSTEM, "resourceVersion", "namespace") if key in old}
+    fixed = {key: old[key] for key in (*_SYSTEM, "resourceVersion", "namespace", "managedFields") if key in old}
     metadata = {**{k: v for k, v in obj["metadata"].items() if k not in _SYSTEM}, **fixed}
     if part == "status":
         kept = old if kind.custom else {**metadata, "ownerReferences": old.get("ownerReferences")}
