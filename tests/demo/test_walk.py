@@ -23,7 +23,11 @@ WALK = [sys.executable, "-m", "demo.walk", "--state-dir"]
 def walking(directory: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A walk whose daemon serves, and that daemon's pid."""
     pipe = subprocess.PIPE
-    walk = subprocess.Popen([*WALK, str(directory)], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+    command = [*WALK, str(directory)]
+    walk = subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # who runs the tests may ignore it
+    )  # fmt: skip
     assert walk.stdout is not None
     try:
         line = next(line for line in walk.stdout if "ready after" in line)

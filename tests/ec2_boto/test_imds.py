@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -85,10 +86,12 @@ class Quiet(WSGIRequestHandler):
         """Nothing."""
 
 
-class Roomy(WSGIServer):
-    """More connections may wait than a client opens at once."""
+class Roomy(ThreadingMixIn, WSGIServer):
+    """A thread a connection: one that a cancelled request left open must not keep the server from ending."""
 
     request_queue_size = 64
+    daemon_threads = True
+    block_on_close = False
 
 
 @contextmanager
