@@ -102,9 +102,10 @@ SERVICES = {
 }
 
 
+@pytest.mark.spec("RPC-9..15")
 @pytest.mark.parametrize("message", sorted(WIRE))
 def test_message_has_the_fields_numbers_and_types_of_the_wire(message: str) -> None:
-    """A field that moved would be read as another one by the other side (RPC-9..RPC-15)."""
+    """A field that moved would be read as another one by the other side."""
     descriptor = rpc_pb2.DESCRIPTOR.message_types_by_name[message]
 
     fields = [(f.name, f.number, f.type, f.is_repeated) for f in descriptor.fields]
@@ -112,13 +113,15 @@ def test_message_has_the_fields_numbers_and_types_of_the_wire(message: str) -> N
     assert fields == WIRE[message]
 
 
+@pytest.mark.spec("RPC-9..15")
 def test_no_other_message_is_declared() -> None:
-    """The wire has ten messages and no more (RPC-9..RPC-15)."""
+    """The wire has ten messages and no more."""
     assert sorted(rpc_pb2.DESCRIPTOR.message_types_by_name) == sorted(WIRE)
 
 
+@pytest.mark.spec("RPC-3", "RPC-16")
 def test_services_and_methods_carry_the_names_that_clients_dial() -> None:
-    """Package rpc, three services, all methods unary (RPC-3, RPC-16)."""
+    """Package rpc, three services, all methods unary."""
     services = rpc_pb2.DESCRIPTOR.services_by_name
 
     declared = {
@@ -131,8 +134,9 @@ def test_services_and_methods_carry_the_names_that_clients_dial() -> None:
     assert not any(m.client_streaming or m.server_streaming for s in services.values() for m in s.methods)
 
 
+@pytest.mark.spec("RPC-10")
 def test_encoded_request_is_the_bytes_of_the_wire() -> None:
-    """An independent encoding by hand: tag = number << 3 | 2 for strings, << 3 | 0 for bool (RPC-10)."""
+    """An independent encoding by hand: tag = number << 3 | 2 for strings, << 3 | 0 for bool."""
     request = rpc_pb2.AddNetworkRequest(K8S_POD_NAME="web-0", IfName="eth0", RequiresMultiNICAttachment=True)
 
     encoded = request.SerializeToString(deterministic=True)

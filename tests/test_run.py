@@ -56,6 +56,7 @@ def test_the_ready_line_is_all_that_stands_on_standard_output(tmp_path: Path, cl
     assert all(list(line) == ["level", "ts", "caller", "msg"] for line in lines)
 
 
+@pytest.mark.spec("RPC-2")
 def test_every_door_answers(tmp_path: Path, cloud: tuple[str, ...]) -> None:
     """gRPC on the socket (mode 0660, RPC-2) and on TCP, introspection, metrics; one store behind them all."""
     with spawned(tmp_path / "s", *cloud, *PREFIXES, "--tcp", "127.0.0.1:0") as daemon:
@@ -71,16 +72,18 @@ def test_every_door_answers(tmp_path: Path, cloud: tuple[str, ...]) -> None:
         assert "awscni_assigned_ip_addresses 1" in daemon.text("/metrics", "metrics")
 
 
+@pytest.mark.spec("ENV-32", "ENV-33")
 def test_doors_that_are_switched_off_are_null_in_the_ready_line(tmp_path: Path) -> None:
-    """DISABLE_METRICS and DISABLE_INTROSPECTION (ENV-32, ENV-33)."""
+    """DISABLE_METRICS and DISABLE_INTROSPECTION."""
     env = {"DISABLE_METRICS": "true", "DISABLE_INTROSPECTION": "true"}
     with spawned(tmp_path / "s", env=env) as daemon:
         assert daemon.ready["metrics"] is None
         assert daemon.ready["introspection"] is None
 
 
+@pytest.mark.spec("ENV-34")
 def test_introspection_stands_where_the_environment_says(tmp_path: Path) -> None:
-    """INTROSPECTION_BIND_ADDRESS (ENV-34), unless --introspection says otherwise; a Unix socket too."""
+    """INTROSPECTION_BIND_ADDRESS, unless --introspection says otherwise; a Unix socket too."""
     place = tmp_path / "look.sock"
     words = ["--introspection", f"unix:{place}"]
     with spawned(tmp_path / "s", *words) as daemon:
@@ -88,8 +91,9 @@ def test_introspection_stands_where_the_environment_says(tmp_path: Path) -> None
         assert place.is_socket()
 
 
+@pytest.mark.spec("ENV-35", "ENV-36")
 def test_logs_go_to_the_file_that_is_named(tmp_path: Path) -> None:
-    """AWS_VPC_K8S_CNI_LOG_FILE and AWS_VPC_K8S_CNI_LOGLEVEL (ENV-35, ENV-36)."""
+    """AWS_VPC_K8S_CNI_LOG_FILE and AWS_VPC_K8S_CNI_LOGLEVEL."""
     file = tmp_path / "logs" / "ipamd.log"
     env = {"AWS_VPC_K8S_CNI_LOG_FILE": str(file), "AWS_VPC_K8S_CNI_LOGLEVEL": "INFO"}
     with spawned(tmp_path / "s", env=env) as daemon:
@@ -112,8 +116,9 @@ def test_options_reach_the_machine(tmp_path: Path) -> None:
     assert start.node.primary_ip.startswith("10.7.0.")  # type: ignore[union-attr]
 
 
+@pytest.mark.spec("RPC-18", "RPC-20")
 def test_only_plugins_of_the_wanted_version_are_served(tmp_path: Path) -> None:
-    """--client-version (RPC-18, RPC-20)."""
+    """--client-version."""
     with spawned(tmp_path / "s", "--client-version", "v1.23.1") as daemon, Caller(daemon.grpc) as caller:
         with pytest.raises(grpc.RpcError) as refused:
             caller.add("web")
@@ -244,8 +249,9 @@ def test_nobody_has_to_read_the_ready_line(tmp_path: Path) -> None:
     assert code == 0
 
 
+@pytest.mark.spec("RPC-8")
 def test_strict_parity_serves_on_after_sigterm(tmp_path: Path) -> None:
-    """RPC-8: only SIGKILL ends it."""
+    """Only SIGKILL ends it."""
     words = ("--set", "UPSTREAM_PARITY=strict", "--set", "ENABLE_IPv4=true")
     with spawned(tmp_path / "s", *words) as daemon, Caller(daemon.grpc) as caller:
         daemon.popen.send_signal(signal.SIGTERM)

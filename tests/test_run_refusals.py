@@ -41,6 +41,7 @@ def test_an_unknown_instance_type(tmp_path: Path) -> None:
     expect_one_line(outcome, "instance type 'm5.lagre'", "did you mean m5.large", code=2)
 
 
+@pytest.mark.spec("ENV-21", "INIT-13")
 @pytest.mark.parametrize(
     "name, value, parts",
     [
@@ -51,7 +52,7 @@ def test_an_unknown_instance_type(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, name: str, value: str, parts: tuple[str, ...]) -> None:
-    """ENV-21, INIT-13 and what this release lacks; from the environment and from --set alike."""
+    """INIT-13 and what this release lacks; from the environment and from --set alike."""
     expect_one_line(failed_start(tmp_path / "a", env={name: value}), *parts)
     expect_one_line(failed_start(tmp_path / "b", "--set", f"{name}={value}"), *parts)
 
@@ -123,8 +124,9 @@ def test_a_directory_in_place_of_the_socket(tmp_path: Path) -> None:
     assert (place / "kept").is_dir()
 
 
+@pytest.mark.spec("RPC-2")
 def test_stale_sockets_and_files_are_replaced(tmp_path: Path) -> None:
-    """RPC-2: what nobody answers on is in nobody's use."""
+    """What nobody answers on is in nobody's use."""
     (tmp_path / "a.sock").write_text("a file")
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "b.sock"))
@@ -293,9 +295,10 @@ def test_a_method_that_does_not_exist(caller: Caller) -> None:
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.spec("RPC-30", "RPC-33")
 @pytest.mark.parametrize("field", ["ContainerID", "IfName", "NetworkName"])
 def test_an_empty_sandbox_key(daemon: Spawned, caller: Caller, field: str) -> None:
-    """RPC-30, RPC-33: Success=false and nothing else; the reason is in the trailer and in the journal."""
+    """Success=false and nothing else; the reason is in the trailer and in the journal."""
     reply, trailers = caller.add_with_trailers("nameless", **{field: ""})
 
     assert reply.SerializeToString() == b""
@@ -315,8 +318,9 @@ def test_a_pod_name_of_a_megabyte(daemon: Spawned, caller: Caller) -> None:
     assert sum(path.stat().st_size for path in (daemon.state_dir / "journal").iterdir()) < 200_000
 
 
+@pytest.mark.spec("RPC-46")
 def test_a_release_of_what_was_never_given(caller: Caller) -> None:
-    """RPC-46: the words that the plugin looks for."""
+    """The words that the plugin looks for."""
     with pytest.raises(grpc.RpcError) as refused:
         caller.delete("stranger")
 
@@ -324,8 +328,8 @@ def test_a_release_of_what_was_never_given(caller: Caller) -> None:
     assert "datastore: unknown pod" in str(refused.value.details())
 
 
+@pytest.mark.spec("RPC-18")
 def test_another_version_of_the_plugin(caller: Caller) -> None:
-    """RPC-18."""
     with pytest.raises(grpc.RpcError) as refused:
         caller.add("web", ClientVersion="v0.0.1")
 

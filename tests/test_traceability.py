@@ -1,6 +1,6 @@
 """Each clause of the behaviour we follow is cited by a test, or is named here with the reason why not yet.
 
-A test cites by naming clauses in its docstring (`POOL-7`, `POOL-25..29`) or as the id of a parameter (`"TV-14"`).
+A test cites by `@pytest.mark.spec("POOL-7", "POOL-25..29")`; words in docstrings and ids of parameters do not count.
 The clauses are those of upstream v1.23.1 as this project numbers them; a family's last number is its size.
 """
 
@@ -103,13 +103,13 @@ def cited(text: str) -> Iterator[str]:
             yield f"{family}-{number}"
 
 
-def texts(tree: ast.Module) -> Iterator[str]:
-    """Where a test module cites: docstrings of its tests, and strings that are clauses and nothing else."""
+def marks(tree: ast.Module) -> Iterator[str]:
+    """What `pytest.mark.spec` is given, wherever it stands: over a test, a class or a parameter."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield ast.get_docstring(node) or ""
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CITATION.fullmatch(node.value):
-            yield node.value
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.spec":
+            for argument in node.args:
+                assert isinstance(argument, ast.Constant) and isinstance(argument.value, str), ast.unparse(node)
+                yield argument.value
 
 
 @cache
@@ -119,7 +119,7 @@ def citations() -> dict[str, list[str]]:
     for path in sorted(TESTS.rglob("test_*.py")):
         if path == Path(__file__).resolve():
             continue
-        for text in texts(ast.parse(path.read_text())):
+        for text in marks(ast.parse(path.read_text())):
             for clause in cited(text):
                 found.setdefault(clause, []).append(str(path.relative_to(TESTS)))
     return found

@@ -18,10 +18,11 @@ def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.spec("ENV-1..46")
 def test_each_setting_stands_with_its_source(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ENV-1..ENV-46 and UPSTREAM_PARITY: default, environment or --set, which beats it."""
+    """UPSTREAM_PARITY among them: default, environment or --set, which beats it."""
     monkeypatch.setenv("WARM_IP_TARGET", "3")
     monkeypatch.setenv("MINIMUM_IP_TARGET", "9")
 
@@ -37,6 +38,7 @@ def test_each_setting_stands_with_its_source(
     assert (document["instance_type"], document["max_pods"], document["refused"]) == ("m5.large", 29, "")
 
 
+@pytest.mark.spec("POOL-5", "POOL-6", "POOL-10", "POOL-35")
 @pytest.mark.parametrize(
     ("words", "code", "kinds"),
     [
@@ -50,13 +52,14 @@ def test_each_setting_stands_with_its_source(
 def test_settings_that_starve_or_flap_exit_1(
     words: list[str], code: int, kinds: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pipeline can refuse them (POOL-5, POOL-6, POOL-10, POOL-35)."""
+    """A pipeline can refuse them."""
     assert config.main(["--json", *words]) == code
     assert [each["kind"] for each in json.loads(capsys.readouterr().out)["verdicts"]] == kinds
 
 
+@pytest.mark.spec("INIT-13", "INIT-14")
 def test_what_the_type_overrules_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """INIT-13, INIT-14: a Xen type takes no prefixes."""
+    """A Xen type takes no prefixes."""
     config.main(["--json", "--instance-type", "m4.large", *PREFIXES])
 
     document = json.loads(capsys.readouterr().out)
@@ -80,8 +83,9 @@ def test_people_read_a_table_and_a_line_a_verdict(capsys: pytest.CaptureFixture[
     assert lines[1] == 'ignored: WARM_ENI_TARGET: "-1" is refused: want an integer >= 0; using 1 (ENV-3)'
 
 
+@pytest.mark.spec("INIT-13", "ENV-21")
 def test_settings_that_do_not_start_say_why(capsys: pytest.CaptureFixture[str]) -> None:
-    """INIT-13, ENV-21: exit 1, as the daemon would."""
+    """Exit 1, as the daemon would."""
     assert config.main(["--set", "ENABLE_IPv4=false"]) == 1
     assert "refused: ENABLE_IPv4=false and ENABLE_IPv6=false" in capsys.readouterr().out
     assert config.main(["--set", "NETWORK_POLICY_ENFORCING_MODE=most"]) == 1

@@ -18,6 +18,7 @@ from .conftest import Run
 PREFIXES = ("--instance-type", "t3.small", "--set", "ENABLE_PREFIX_DELEGATION=true", "--set", "WARM_PREFIX_TARGET=1")
 
 
+@pytest.mark.spec("DOC-24")
 def test_settled_pool_of_58_pods_is_printed_as_json(ipamd: Run) -> None:
     """DOC-24 on the command line: every member of the document, and nothing else."""
     said = ipamd("simulate", *PREFIXES, "--pods", 58, "--json")
@@ -78,8 +79,9 @@ def test_pods_at_once_are_refused_when_the_pool_is_empty(ipamd: Run) -> None:
     assert said.json["refusals"] == {"target": 24}
 
 
+@pytest.mark.spec("POOL-31")
 def test_deleted_pods_leave_a_smaller_pool(ipamd: Run) -> None:
-    """--delete: 58 pods came, all went, and of five prefixes the one warm prefix is left (POOL-31)."""
+    """--delete: 58 pods came, all went, and of five prefixes the one warm prefix is left."""
     said = ipamd("simulate", *PREFIXES, "--pods", 58, "--delete", 58, "--json")
 
     assert (said.json["assigned"], said.json["unused_prefixes"], said.json["settled"]) == (0, 1, True)
@@ -87,9 +89,10 @@ def test_deleted_pods_leave_a_smaller_pool(ipamd: Run) -> None:
     assert said.json["ec2_calls"]["UnassignPrivateIpAddresses"] == 4
 
 
+@pytest.mark.spec("POOL-6")
 @pytest.mark.parametrize("limit, enis", [(None, 3), (9, 3), (6, 2), (3, 1)])
 def test_max_pods_keeps_the_pool_from_growing(ipamd: Run, limit: int | None, enis: int) -> None:
-    """POOL-6: with as many addresses as the node takes pods the pool is never too low; without --max-pods no limit."""
+    """With as many addresses as the node takes pods the pool is never too low; without --max-pods no limit."""
     more = () if limit is None else ("--max-pods", limit)
 
     said = ipamd("simulate", "--instance-type", "t3.small", "--pods", 9, "--json", *more)
@@ -98,8 +101,9 @@ def test_max_pods_keeps_the_pool_from_growing(ipamd: Run, limit: int | None, eni
     assert said.json["assigned"] == 3 * enis
 
 
+@pytest.mark.spec("INIT-35")
 def test_a_node_that_may_have_no_pods_has_no_addresses(ipamd: Run) -> None:
-    """INIT-35: with 0 pods the pool is never too low, so it never grows; here as in the daemon."""
+    """With 0 pods the pool is never too low, so it never grows; here as in the daemon."""
     said = ipamd("simulate", "--instance-type", "t3.small", "--pods", 3, "--max-pods", 0, "--json")
 
     assert (said.code, said.json["total_ips"], said.json["refusals"]) == (0, 0, {"max_pods": 3})
@@ -153,8 +157,9 @@ def test_a_variable_of_the_environment_counts_and_set_beats_it(ipamd: Run, monke
     assert said.json["total_ips"] == 9
 
 
+@pytest.mark.spec("INIT-13", "INIT-14")
 def test_prefix_delegation_on_xen_is_switched_off_with_a_warning(ipamd: Run) -> None:
-    """INIT-13, INIT-14: the instance cannot carry prefixes."""
+    """The instance cannot carry prefixes."""
     said = ipamd("simulate", "--instance-type", "m4.4xlarge", "--set", "ENABLE_PREFIX_DELEGATION=true", "--json")
 
     assert "ENABLE_PREFIX_DELEGATION" in said.err
@@ -198,8 +203,9 @@ def test_the_journal_is_written_and_never_mixed_with_another(ipamd: Run, journal
     assert f"holds a journal of {bounds(journal).last_seq} records; name an empty directory" in said.err
 
 
+@pytest.mark.spec("INIT-24")
 def test_a_failing_node_init_prints_the_command_that_repeats_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """INIT-24: tagging fails for good; the message says where init failed, the second line how to see it again."""
+    """Tagging fails for good; the message says where init failed, the second line how to see it again."""
     scenario = Scenario("t3.small", Settings(), pods=3)
     engine = node(scenario)
     engine.vpc.faults.fail_next("CreateTags", "UnauthorizedOperation", "denied", times=-1)

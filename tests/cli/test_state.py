@@ -87,8 +87,9 @@ def test_state_before_the_first_record_says_so(ipamd: Run, journal: Path) -> Non
     assert ipamd("state", journal, "--at", 0, "--json").json["seq"] == 0
 
 
+@pytest.mark.spec("POOL-6")
 def test_the_limit_that_stops_growth_is_shown(ipamd: Run, tmp_path: Path) -> None:
-    """POOL-6: 16 addresses for a node of 11 pods, all in use; in the table, and in the JSON as reason and remedy."""
+    """16 addresses for a node of 11 pods, all in use; in the table, and in the JSON as reason and remedy."""
     words = ("--set", "ENABLE_PREFIX_DELEGATION=true", "--pods", 16, "--max-pods", 11, "--journal", tmp_path / "j")
     ipamd("simulate", "--instance-type", "t3.small", *words)
 
@@ -118,8 +119,9 @@ def test_enis_in_no_store_are_told_from_each_other(ipamd: Run, tmp_path: Path) -
     assert "being freed" in ipamd("state", tmp_path / "freed", "--at", left).out
 
 
+@pytest.mark.spec("DM-58")
 def test_the_checkpoint_is_upstreams_document(ipamd: Run, journal: Path) -> None:
-    """DM-58: exact keys, assigned addresses only."""
+    """Exact keys, assigned addresses only."""
     document = ipamd("state", journal, "--checkpoint").json
 
     assert document["version"] == "vpc-cni-ipam/1"

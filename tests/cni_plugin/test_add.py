@@ -47,8 +47,9 @@ def test_dry_run_gives_the_result_without_touching_the_host(node: Node, conf: Co
     }
 
 
+@pytest.mark.spec("RPC-10", "RPC-20")
 def test_ipamd_is_told_the_sandbox_and_the_pod_but_no_version(node: Node, conf: Conf) -> None:
-    """All fields of RPC-10; ClientVersion stays empty (RPC-20), the UID is not part of ADD."""
+    """All fields of RPC-10; ClientVersion stays empty, the UID is not part of ADD."""
     invoke(environment("ADD"), conf(dryRun=True))
 
     assert node.asked == [
@@ -64,9 +65,10 @@ def test_ipamd_is_told_the_sandbox_and_the_pod_but_no_version(node: Node, conf: 
     ]
 
 
+@pytest.mark.spec("RPC-60")
 @pytest.mark.parametrize("value, wanted", [("multi-nic-attachment", True), ("Multi-NIC", False), ("", False)])
 def test_several_interfaces_are_asked_for_by_annotation(node: Node, conf: Conf, value: str, wanted: bool) -> None:
-    """Only the exact value counts (RPC-60); any other is a normal pod, with a word in the log."""
+    """Only the exact value counts; any other is a normal pod, with a word in the log."""
     annotations = {"io.kubernetes.cri.pod-annotations": {"k8s.amazonaws.com/nicConfig": value}}
 
     outcome = invoke(environment("ADD"), conf(dryRun=True, runtimeConfig=annotations, pluginLogLevel="debug"))
@@ -100,9 +102,10 @@ def test_six_is_used_when_there_is_no_four(node: Node, conf: Conf) -> None:
     assert outcome.document["ips"] == [{"version": "6", "interface": 1, "address": "fd00::9/128"}]
 
 
+@pytest.mark.spec("RPC-26")
 @pytest.mark.parametrize("mode, prefix", [("strict", "vlan"), ("standard", "eni"), ("odd", "eni")])
 def test_branch_pod_gets_its_vlan(node: Node, conf: Conf, mode: str, prefix: str) -> None:
-    """PodVlanId leads to the branch path with the first address (RPC-26)."""
+    """PodVlanId leads to the branch path with the first address."""
     node.add = BRANCH_REPLY
     host = RecordingHost()
 
@@ -127,8 +130,9 @@ def test_branch_path_uses_the_first_address_only(node: Node, conf: Conf) -> None
     assert len(outcome.document["ips"]) == 2
 
 
+@pytest.mark.spec("RPC-33", "RPC-42")
 def test_refusal_without_an_error_is_no_address(node: Node, conf: Conf) -> None:
-    """Success=false: fixed words, and nothing to give back (RPC-33, RPC-42)."""
+    """Success=false: fixed words, and nothing to give back."""
     node.add = rpc_pb2.AddNetworkReply(Success=False)
 
     outcome = invoke(environment("ADD"), conf(dryRun=True))
@@ -151,8 +155,9 @@ def test_reason_of_a_refusal_becomes_the_details(node: Node, conf: Conf) -> None
     }
 
 
+@pytest.mark.spec("RPC-40", "RPC-41")
 def test_success_without_an_address_is_an_error(node: Node, conf: Conf) -> None:
-    """Upstream's plugin would crash here (RPC-40, RPC-41)."""
+    """Upstream's plugin would crash here."""
     node.add = rpc_pb2.AddNetworkReply(Success=True)
 
     outcome = invoke(environment("ADD"), conf(dryRun=True))
@@ -161,8 +166,9 @@ def test_success_without_an_address_is_an_error(node: Node, conf: Conf) -> None:
     assert outcome.document["msg"].startswith("add cmd: failed to assign an IP address to container: ipamd at")
 
 
+@pytest.mark.spec("RPC-18")
 def test_status_of_ipamd_is_passed_on(node: Node, conf: Conf) -> None:
-    """A version mismatch in the server's words (RPC-18)."""
+    """A version mismatch in the server's words."""
     node.add = Refusal(grpc.StatusCode.FAILED_PRECONDITION, 'wrong client version "" (!= "v1.2 \u00fc%")')
     node.trailers = (("ipamd-reason", "versions differ; start the daemon with --client-version"),)
 
@@ -188,8 +194,9 @@ def test_bad_arguments_never_reach_ipamd(node: Node, conf: Conf) -> None:
     assert node.asked == []
 
 
+@pytest.mark.spec("RPC-43", "RPC-51")
 def test_failing_host_gives_the_address_back(node: Node, conf: Conf) -> None:
-    """DelNetwork with reason SetupNSFailed and without the UID (RPC-43, RPC-51)."""
+    """DelNetwork with reason SetupNSFailed and without the UID."""
     outcome = invoke(environment("ADD"), conf(), FailingHost())
 
     assert outcome.document == {

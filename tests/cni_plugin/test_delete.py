@@ -46,8 +46,9 @@ def fine(outcome: Outcome) -> bool:
     return (outcome.stdout, outcome.code) == ("", 0)
 
 
+@pytest.mark.spec("RPC-12", "RPC-43")
 def test_ipamd_is_told_the_sandbox_the_pod_and_its_uid(node: Node, conf: Conf) -> None:
-    """All fields of RPC-12, the reason among them (RPC-43)."""
+    """All fields of RPC-12, the reason among them."""
     outcome = invoke(environment("DEL"), conf(dryRun=True))
 
     assert fine(outcome)
@@ -76,8 +77,9 @@ def test_addresses_of_the_reply_are_taken_away(node: Node, conf: Conf) -> None:
     assert host.tear_downs == [([("10.0.1.9/32", 3), ("fd00::9/128", 254)], 0)]
 
 
+@pytest.mark.spec("RPC-50")
 def test_reply_without_an_address_is_only_a_word_in_the_log(node: Node, conf: Conf) -> None:
-    """An IPv6 branch pod comes so (RPC-50)."""
+    """An IPv6 branch pod comes so."""
     node.delete = deleted(allocation())
     host = RecordingHost()
 
@@ -87,8 +89,9 @@ def test_reply_without_an_address_is_only_a_word_in_the_log(node: Node, conf: Co
     assert host.tear_downs == []
 
 
+@pytest.mark.spec("RPC-48")
 def test_branch_pod_of_the_reply_is_taken_away_with_its_vlan(node: Node, conf: Conf) -> None:
-    """Its table is the VLAN id + 100 (RPC-48)."""
+    """Its table is the VLAN id + 100."""
     node.delete = deleted(allocation("10.0.2.9", device=-1, table=0), PodVlanId=5)
     host = RecordingHost()
 
@@ -120,8 +123,9 @@ def test_normal_pod_without_namespace_is_taken_away(node: Node, conf: Conf) -> N
     assert len(host.tear_downs) == 1
 
 
+@pytest.mark.spec("RPC-46")
 def test_unknown_pod_is_deleted_already(node: Node, conf: Conf) -> None:
-    """The substring decides, wherever it stands (RPC-46); the host is left alone."""
+    """The substring decides, wherever it stands; the host is left alone."""
     node.delete = UNKNOWN
     host = RecordingHost()
 
@@ -131,9 +135,10 @@ def test_unknown_pod_is_deleted_already(node: Node, conf: Conf) -> None:
     assert host.tear_downs == []
 
 
+@pytest.mark.spec("RPC-61")
 @pytest.mark.parametrize("code", [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN])
 def test_any_other_error_of_ipamd_is_no_failure(node: Node, conf: Conf, code: grpc.StatusCode) -> None:
-    """Without prevResult nothing is done; ipamd finds the stale address later (RPC-61)."""
+    """Without prevResult nothing is done; ipamd finds the stale address later."""
     node.delete = Refusal(code, "pod UID mismatch: got a, expected b")
     host = RecordingHost()
 
@@ -155,8 +160,9 @@ def test_absent_ipamd_is_no_failure(conf: Conf) -> None:
     assert "no such file or directory" in outcome.log[0]["msg"]
 
 
+@pytest.mark.spec("RPC-61")
 def test_refusal_without_an_error_fails(node: Node, conf: Conf) -> None:
-    """Upstream's server never does that (RPC-61)."""
+    """Upstream's server never does that."""
     node.delete = rpc_pb2.DelNetworkReply(Success=False)
 
     outcome = invoke(environment("DEL"), conf(dryRun=True))

@@ -38,8 +38,9 @@ def test_dummy_bears_the_digits_of_the_first_link() -> None:
     assert names.dummy_interface("default", "nginx") == "dummyc440f455693"
 
 
+@pytest.mark.spec("RPC-60")
 def test_container_ends_after_the_first_are_numbered() -> None:
-    """CNI_IFNAME is the runtime's, the further names are fixed (RPC-60)."""
+    """CNI_IFNAME is the runtime's, the further names are fixed."""
     assert [names.container_interface("eth0", index) for index in range(3)] == ["eth0", "mNicIf1", "mNicIf2"]
 
 

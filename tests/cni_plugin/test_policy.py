@@ -36,8 +36,9 @@ def node(socket_path: str) -> Iterator[Node]:
         yield node
 
 
+@pytest.mark.spec("RPC-14")
 def test_agent_is_told_the_pod_the_mode_and_the_number_of_interfaces(node: Node, conf: Conf) -> None:
-    """After the host is set up (RPC-14)."""
+    """After the host is set up."""
     outcome = invoke(environment("ADD"), conf(), RecordingHost())
 
     assert outcome.code == 0

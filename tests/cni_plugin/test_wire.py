@@ -31,9 +31,10 @@ def call(path: str, message: bytes = b"", seconds: float | None = 10.0) -> Reply
         channel.close()
 
 
+@pytest.mark.spec("RPC-1")
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "localhost:{}"])
 def test_tcp_of_older_releases_works(conf: Conf, form: str) -> None:
-    """Up to 1.22 ipamd listened on 127.0.0.1:50051 (RPC-1)."""
+    """Up to 1.22 ipamd listened on 127.0.0.1:50051."""
     with serving(Node(add=added(allocation("10.0.1.9"))), "127.0.0.1:0") as [port]:
         outcome = invoke(environment("ADD"), conf(dryRun=True, ipamdAddress=form.format(port)))
 
@@ -133,10 +134,11 @@ def test_backlog_that_stays_full_ends_with_the_deadline(conf: Conf, socket_path:
     assert "DeadlineExceeded" in outcome.document["msg"]
 
 
+@pytest.mark.spec("RPC-17")
 def test_agent_that_never_greets_is_no_connection(
     node: Node, conf: Conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The dial blocks until HTTP/2 is up, 2 s at most (RPC-17)."""
+    """The dial blocks until HTTP/2 is up, 2 s at most."""
     assert backend.POLICY_DIAL_SECONDS == 2.0
     monkeypatch.setattr(backend, "POLICY_DIAL_SECONDS", 0.1)
     node.delete = rpc_pb2.DelNetworkReply(Success=True, NetworkPolicyMode="strict")

@@ -26,8 +26,9 @@ def test_the_defaults_are_upstreams_code_with_two_of_the_manifest() -> None:
     assert set(load({}).sources.values()) == {"default"}
 
 
+@pytest.mark.spec("ENV-1..46")
 def test_all_46_variables_are_there_in_order() -> None:
-    """ENV-1..ENV-46, each once."""
+    """Each once."""
     assert [variable.spec for variable in VARIABLES.values()] == [f"ENV-{n}" for n in range(1, 47)]
 
 
@@ -41,15 +42,17 @@ def test_set_beats_the_environment_which_beats_the_default() -> None:
     assert config.sources["WARM_ENI_TARGET"] == "default"
 
 
+@pytest.mark.spec("TV-49")
 @pytest.mark.parametrize("text, value", [("10", 10), ("0", 0), ("-5", 0), ("invalid", 0), ("", 0)])
 def test_minimum_ip_target(text: str, value: int) -> None:
-    """TV-49: negative and unparsable are 0."""
+    """Negative and unparsable are 0."""
     assert settings({"MINIMUM_IP_TARGET": text}).minimum_ip_target == value
 
 
+@pytest.mark.spec("TV-49")
 @pytest.mark.parametrize("text, value", [("5", 5), ("text", 0)])
 def test_warm_targets(text: str, value: int) -> None:
-    """TV-49: a bad WARM_IP_TARGET or WARM_PREFIX_TARGET is 0, not the manifest's 1."""
+    """A bad WARM_IP_TARGET or WARM_PREFIX_TARGET is 0, not the manifest's 1."""
     assert settings({"WARM_IP_TARGET": text}).warm_ip_target == value
     assert settings({"WARM_PREFIX_TARGET": text}).warm_prefix_target == value
 
@@ -91,35 +94,39 @@ def test_the_value_used_instead_is_upstreams(name: str, text: str, instead: str)
     assert complaint.startswith(f"{name}=") and complaint.endswith(f"; {instead}")
 
 
+@pytest.mark.spec("ENV-47", "ENV-36")
 @pytest.mark.parametrize(
     "name", ["ENABLE_SUBNET_DISCOVERY", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "AWS_VPC_K8S_CNI_LOG_FILE"]
 )
 def test_an_empty_text_counts_as_unset_where_upstream_says_nothing(name: str) -> None:
-    """ENV-47, ENV-36."""
     assert load({name: ""}).values == load({}).values
     assert complaints({name: ""}) == []
 
 
+@pytest.mark.spec("ENV-47")
 def test_an_empty_boolean_of_the_other_kind_is_complained_about() -> None:
-    """ENV-47: most booleans call an empty text invalid and use the default."""
+    """Most booleans call an empty text invalid and use the default."""
     assert complaints({"ENABLE_IPv4": ""})[0].startswith('ENABLE_IPv4="": want true or false')
 
 
+@pytest.mark.spec("ENV-21", "RPC-38")
 @pytest.mark.parametrize("mode", ["none", "Strict", "STANDARD"])
 def test_the_policy_mode_passes_verbatim(mode: str) -> None:
-    """ENV-21, RPC-38: any case is right and stays as it was written."""
+    """Any case is right and stays as it was written."""
     assert settings({"NETWORK_POLICY_ENFORCING_MODE": mode}).network_policy_mode == mode
 
 
+@pytest.mark.spec("ENV-21")
 @pytest.mark.parametrize("mode", ["", "audit"])
 def test_a_wrong_policy_mode_is_fatal(mode: str) -> None:
-    """ENV-21: set but empty is invalid too."""
+    """Set but empty is invalid too."""
     with pytest.raises(ConfigError, match=rf'NETWORK_POLICY_ENFORCING_MODE="{mode}": want none, strict or standard'):
         load({"NETWORK_POLICY_ENFORCING_MODE": mode})
 
 
+@pytest.mark.spec("ENV-17")
 def test_strict_parity_takes_the_manifests_values_back_and_brings_every_quirk() -> None:
-    """UPSTREAM_PARITY=strict; ENABLE_IPv4 is then off as in upstream's code (ENV-17) and has to be set."""
+    """UPSTREAM_PARITY=strict; ENABLE_IPv4 is then off as in upstream's code and has to be set."""
     strict = settings({"UPSTREAM_PARITY": "strict", "ENABLE_IPv4": "true"})
 
     assert strict.warm_prefix_target == 0
@@ -175,8 +182,9 @@ def test_hostile_values_stay_on_one_short_line() -> None:
     assert complaint.isascii() and complaint.isprintable() and len(complaint) < 250
 
 
+@pytest.mark.spec("ENV-10", "TV-50")
 def test_imds_only_mode_implies_two_switches() -> None:
-    """ENV-10, TV-50: no provisioning and no leaked-ENI cleaner."""
+    """No provisioning and no leaked-ENI cleaner."""
     config = load({"ENABLE_IMDS_ONLY_MODE": "true"})
 
     assert config.settings(prefix_delegation_supported=True).provisioning_disabled is True
@@ -184,14 +192,16 @@ def test_imds_only_mode_implies_two_switches() -> None:
     assert load({}).options.leaked_eni_cleanup is True
 
 
+@pytest.mark.spec("TV-59")
 def test_the_backing_store_path() -> None:
-    """TV-59: unset is upstream's path, set is the path."""
+    """Unset is upstream's path, set is the path."""
     assert load({}).options.backing_store == "/var/run/aws-node/ipam.json"
     assert load({"AWS_VPC_K8S_CNI_BACKING_STORE": "/tmp/x.json"}).options.backing_store == "/tmp/x.json"
 
 
+@pytest.mark.spec("ENV-29", "ENV-32..36")
 def test_daemon_options_have_their_defaults() -> None:
-    """ENV-29, ENV-32..36; logs go to stderr unless a file is named."""
+    """Logs go to stderr unless a file is named."""
     options = load({"AWS_VPC_K8S_CNI_LOGLEVEL": "WARN"}).options
 
     assert (options.metrics, options.introspection) == (True, True)
@@ -199,8 +209,9 @@ def test_daemon_options_have_their_defaults() -> None:
     assert options.cluster_endpoint is None and load({"CLUSTER_ENDPOINT": ""}).options.cluster_endpoint == ""
 
 
+@pytest.mark.spec("ENV-48", "RPC-35")
 def test_snat_is_read_anew_on_each_call() -> None:
-    """ENV-48, RPC-35: the environment of the moment counts, --set still beats it."""
+    """The environment of the moment counts, --set still beats it."""
     env = {"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": "10.12.0.0/16, 10.13.1.0/16"}
     config = load(env)
 

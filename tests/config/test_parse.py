@@ -41,6 +41,7 @@ def test_atoi_refuses_what_python_would_take(text: str) -> None:
         parse.atoi(text)
 
 
+@pytest.mark.spec("ENV-42")
 @pytest.mark.parametrize(
     "text, value",
     [
@@ -54,28 +55,31 @@ def test_atoi_refuses_what_python_would_take(text: str) -> None:
     ],
 )
 def test_connmark_takes_base_prefixes(text: str, value: int) -> None:
-    """ENV-42: base 0 of `strconv.ParseInt`."""
+    """Base 0 of `strconv.ParseInt`."""
     assert parse.connmark(text) == value
 
 
+@pytest.mark.spec("ENV-42")
 @pytest.mark.parametrize("text", ["0", "-1", "4294967296", "0x", "08", "mark", ""])
 def test_connmark_stays_within_32_bits(text: str) -> None:
-    """ENV-42: 1..2^32-1."""
+    """1..2^32-1."""
     with pytest.raises(parse.Invalid, match="4294967295"):
         parse.connmark(text)
 
 
+@pytest.mark.spec("ENV-38")
 def test_cidrs_are_trimmed_and_put_into_network_form() -> None:
-    """ENV-38: host bits go, order stays."""
+    """Host bits go, order stays."""
     assert parse.cidrs(" 10.12.3.4/16 ,10.0.0.0/8") == ("10.12.0.0/16", "10.0.0.0/8")
     assert parse.cidrs("") == ()
 
 
+@pytest.mark.spec("ENV-38", "ENV-39")
 @pytest.mark.parametrize(
     "entry", ["10.0.0.0", "10.0.0.0/33", "2001:db8::/32", "10.0.0.0/255.0.0.0", "010.0.0.0/8", "x/8", ""]
 )
 def test_a_bad_cidr_is_left_out_and_the_others_stay(entry: str) -> None:
-    """ENV-38, ENV-39: bad and IPv6 entries are skipped."""
+    """Bad and IPv6 entries are skipped."""
     with pytest.raises(parse.Partly) as caught:
         parse.cidrs(f"10.1.0.0/16,{entry}")
 
@@ -83,21 +87,24 @@ def test_a_bad_cidr_is_left_out_and_the_others_stay(entry: str) -> None:
     assert caught.value.instead.startswith("leaving out")
 
 
+@pytest.mark.spec("ENV-25", "TV-76")
 def test_additional_tags_are_an_object_of_strings() -> None:
-    """ENV-25, TV-76; null is the empty string as in Go, a later duplicate key wins."""
+    """Null is the empty string as in Go, a later duplicate key wins."""
     assert parse.eni_tags('{"team":"net","team":"cni","empty":null}') == {"team": "cni", "empty": ""}
     assert parse.eni_tags("null") == {}
 
 
+@pytest.mark.spec("TV-76")
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"n":1}', '{"n":{}}', "[" * 100_000])
 def test_other_json_is_no_tags(text: str) -> None:
-    """TV-76: invalid JSON gives no tags; neither does JSON of another shape."""
+    """Invalid JSON gives no tags; neither does JSON of another shape."""
     with pytest.raises(parse.Invalid, match="JSON object"):
         parse.eni_tags(text)
 
 
+@pytest.mark.spec("TV-76")
 def test_tag_keys_of_kubernetes_are_dropped() -> None:
-    """TV-76: `bla.k8s.amazonaws.com` goes, the others stay."""
+    """`bla.k8s.amazonaws.com` goes, the others stay."""
     with pytest.raises(parse.Partly) as caught:
         parse.eni_tags('{"bla.k8s.amazonaws.com":"x","mine":"y"}')
 

@@ -14,23 +14,25 @@ def refusal(env: dict[str, str], *, prefixes: bool = True) -> str:
     return str(caught.value)
 
 
+@pytest.mark.spec("TV-48")
 def test_ipv4_with_and_without_prefixes_is_fine() -> None:
-    """TV-48."""
     assert load({}).settings(prefix_delegation_supported=False).prefix_delegation is False
     config = load({"ENABLE_PREFIX_DELEGATION": "true"})
     assert config.settings(prefix_delegation_supported=True).prefix_delegation is True
 
 
+@pytest.mark.spec("INIT-13")
 def test_prefixes_are_turned_off_where_the_instance_has_none() -> None:
-    """INIT-13: silently upstream, with a warning here."""
+    """Silently upstream, with a warning here."""
     checked = load({"ENABLE_PREFIX_DELEGATION": "true"}).check(prefix_delegation_supported=False)
 
     assert checked.settings.prefix_delegation is False
     assert checked.warnings[0].text.startswith('ENABLE_PREFIX_DELEGATION="true": want an instance type on Nitro')
 
 
+@pytest.mark.spec("ENV-69")
 def test_prefixes_without_any_target_are_warned_of() -> None:
-    """ENV-69: the stock image does not start so; the pool flaps."""
+    """The stock image does not start so; the pool flaps."""
     env = {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "0"}
 
     (warning,) = load(env).check(prefix_delegation_supported=True).warnings
@@ -38,6 +40,7 @@ def test_prefixes_without_any_target_are_warned_of() -> None:
     assert "WARM_IP_TARGET" in warning.text
 
 
+@pytest.mark.spec("INIT-13", "TV-48")
 @pytest.mark.parametrize(
     "env, message",
     [
@@ -48,7 +51,6 @@ def test_prefixes_without_any_target_are_warned_of() -> None:
     ],
 )
 def test_families_that_do_not_go_together(env: dict[str, str], message: str) -> None:
-    """INIT-13, TV-48."""
     assert refusal(env).startswith(message)
 
 
@@ -67,8 +69,9 @@ def test_what_this_release_lacks_is_refused_by_name(env: dict[str, str], name: s
     assert refusal(env).startswith(f"{name}=true: ") and "not supported yet" in refusal(env)
 
 
+@pytest.mark.spec("HTTP-8", "HTTP-9")
 def test_introspection_shows_the_default_environment() -> None:
-    """HTTP-8 and HTTP-9, keys and values of a default node."""
+    """Keys and values of a default node."""
     config = load({})
 
     assert network_env(config) == {
@@ -90,8 +93,9 @@ def test_introspection_shows_the_default_environment() -> None:
     }
 
 
+@pytest.mark.spec("HTTP-8", "ENV-38")
 def test_exclusions_are_not_shown_with_external_snat() -> None:
-    """HTTP-8, ENV-38: ignored when external SNAT is on."""
+    """Ignored when external SNAT is on."""
     env = {"AWS_VPC_K8S_CNI_EXTERNALSNAT": "true", "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": "10.0.0.0/8"}
 
     assert network_env(load(env))["AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"] is None

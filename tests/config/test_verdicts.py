@@ -27,11 +27,12 @@ def test_the_defaults_are_fine() -> None:
     assert found({}, SMALL) == []
 
 
+@pytest.mark.spec("POOL-5", "POOL-6", "POOL-7")
 @pytest.mark.parametrize(
     ("minimum", "prefixes", "held"), [("5", False, 5), ("26", False, 26), ("20", True, 32), ("96", True, 96)]
 )
 def test_a_minimum_alone_starves(minimum: str, prefixes: bool, held: int) -> None:
-    """POOL-5, POOL-6, POOL-7: the pool never grows beyond it, rounded up to prefixes."""
+    """The pool never grows beyond it, rounded up to prefixes."""
     (verdict, *_) = found({"MINIMUM_IP_TARGET": minimum} | (PREFIXES if prefixes else {}))
 
     assert (verdict.kind, verdict.names) == ("starves", ("MINIMUM_IP_TARGET",))
@@ -56,16 +57,18 @@ def test_a_minimum_that_covers_all_pods_starves_nobody(env: dict[str, str], max_
     assert not [each for each in found(env, instance) if each.kind in ("starves", "flaps")]
 
 
+@pytest.mark.spec("POOL-6", "POOL-10", "ENV-69")
 def test_no_target_at_all_flaps_with_prefixes() -> None:
-    """POOL-6, POOL-10; ENV-69: the stock image does not start so."""
+    """The stock image does not start so."""
     (verdict,) = found(PREFIXES | {"WARM_PREFIX_TARGET": "0"})
 
     assert (verdict.kind, verdict.names) == ("flaps", ("WARM_PREFIX_TARGET",))
     assert verdict.spec == ("POOL-6", "POOL-10", "ENV-69")
 
 
+@pytest.mark.spec("POOL-35", "DM-36")
 def test_no_warm_eni_flaps_unless_there_is_one_eni_only() -> None:
-    """POOL-35, DM-36: the new ENI is spare as soon as it is there."""
+    """The new ENI is spare as soon as it is there."""
     env = {"WARM_ENI_TARGET": "0"}
 
     assert short(env, SMALL) == [("flaps", ("WARM_ENI_TARGET",))]
@@ -73,6 +76,7 @@ def test_no_warm_eni_flaps_unless_there_is_one_eni_only() -> None:
     assert short(env, Instance("t3.small", 3, 3, True, 3)) == []
 
 
+@pytest.mark.spec("POOL-3", "POOL-2", "DM-39", "POOL-5", "ENV-5", "ENV-1", "ENV-2", "ENV-3", "ENV-23")
 @pytest.mark.parametrize(
     ("env", "ignored", "spec"),
     [
@@ -102,8 +106,9 @@ def test_a_target_that_nobody_set_is_not_called_ignored() -> None:
     assert short({"WARM_IP_TARGET": "3"}, SMALL) == []
 
 
+@pytest.mark.spec("INIT-13", "INIT-14")
 def test_xen_types_take_no_prefixes() -> None:
-    """INIT-13, INIT-14: prefix delegation is off, whatever was set, and so is its target."""
+    """Prefix delegation is off, whatever was set, and so is its target."""
     (verdict, target) = found(PREFIXES | {"WARM_PREFIX_TARGET": "2"}, XEN)
 
     assert (verdict.kind, verdict.names, verdict.spec) == (
@@ -112,6 +117,7 @@ def test_xen_types_take_no_prefixes() -> None:
     assert (target.kind, target.names) == ("ignored", ("WARM_PREFIX_TARGET",))
 
 
+@pytest.mark.spec("POOL-6", "POOL-38", "LIM-10", "LIM-12")
 @pytest.mark.parametrize(
     ("env", "instance", "name", "words"),
     [
@@ -124,19 +130,21 @@ def test_xen_types_take_no_prefixes() -> None:
     ],
 )
 def test_limits_are_told_with_their_numbers(env: dict[str, str], instance: Instance, name: str, words: str) -> None:
-    """POOL-6, POOL-38, LIM-10, LIM-12: targets and max pods that the node cannot meet."""
+    """Targets and max pods that the node cannot meet."""
     (verdict,) = found(env, instance)
 
     assert (verdict.kind, verdict.names) == ("limits", (name,))
     assert words in verdict.reason
 
 
+@pytest.mark.spec("ENV-9", "ENV-10", "POOL-18")
 @pytest.mark.parametrize("name", ["DISABLE_NETWORK_RESOURCE_PROVISIONING", "ENABLE_IMDS_ONLY_MODE"])
 def test_without_provisioning_the_targets_say_nothing(name: str) -> None:
-    """ENV-9, ENV-10, POOL-18: no growing, so no starving by a target, and no flapping."""
+    """No growing, so no starving by a target, and no flapping."""
     assert short({name: "true", "MINIMUM_IP_TARGET": "5"}) == [("limits", (name,))]
 
 
+@pytest.mark.spec("DM-28", "DM-34", "ENV-34")
 @pytest.mark.parametrize(
     ("env", "name", "spec"),
     [
@@ -168,8 +176,9 @@ def test_every_verdict_is_one_line_with_its_rules() -> None:
     assert verdict.text == 'WARM_IP_TARGET: "a\\nb" is refused: want an integer >= 0; using 0 (ENV-1)'
 
 
+@pytest.mark.spec("INIT-13")
 def test_where_the_daemon_would_not_start_there_is_no_verdict() -> None:
-    """INIT-13: the reason is the error."""
+    """The reason is the error."""
     config: Config = load({"ENABLE_IPv4": "false"})
 
     with pytest.raises(ConfigError, match="exactly one address family"):

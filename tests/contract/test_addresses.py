@@ -27,8 +27,9 @@ async def assigned(world: World, eni: str, *, secondary_ips: int = 0, prefixes: 
     return told
 
 
+@pytest.mark.spec("EC2-20")
 async def test_an_assign_tells_just_what_is_new(a_world: Worlds) -> None:
-    """EC2-20: not what the ENI had before; all of it is there afterwards, in the truth and in metadata."""
+    """Not what the ENI had before; all of it is there afterwards, in the truth and in metadata."""
     world = await a_world()
     made = await world.create(secondary_ips=1)
     await world.attach(made.eni)
@@ -44,8 +45,9 @@ async def test_an_assign_tells_just_what_is_new(a_world: Worlds) -> None:
     assert shown is not None and sorted(shown.addresses) == sorted(expected)
 
 
+@pytest.mark.spec("EC2-1", "EC2-20", "EC2-35")
 async def test_prefixes_are_aligned_blocks_of_sixteen(a_world: Worlds) -> None:
-    """EC2-1, EC2-20 in prefix mode: with the ENI and later; metadata shows `ipv4-prefix` (EC2-35)."""
+    """EC2-20 in prefix mode: with the ENI and later; metadata shows `ipv4-prefix`."""
     world = await a_world()
     made = await world.create(prefixes=1)
     await world.attach(made.eni)
@@ -63,8 +65,9 @@ async def test_prefixes_are_aligned_blocks_of_sixteen(a_world: Worlds) -> None:
     assert shown is not None and sorted(shown.prefixes) == sorted(prefixes)
 
 
+@pytest.mark.spec("POOL-43")
 async def test_free_addresses_are_counted(a_world: Worlds) -> None:
-    """POOL-43: an address is one, a prefix sixteen, and both come back."""
+    """An address is one, a prefix sixteen, and both come back."""
     world = await a_world(subnet="10.21.0.0/24")
     free = [(await world.subnet()).free]
     made = await world.create(secondary_ips=1)
@@ -79,8 +82,9 @@ async def test_free_addresses_are_counted(a_world: Worlds) -> None:
     assert free == [250, 248, 216, 248, 250]
 
 
+@pytest.mark.spec("EC2-21")
 async def test_what_is_given_back_is_gone(a_world: Worlds) -> None:
-    """EC2-21: addresses and prefixes; what the ENI does not have is refused, as is its primary address."""
+    """Addresses and prefixes; what the ENI does not have is refused, as is its primary address."""
     world = await a_world()
     made = await world.create(secondary_ips=2)
     granted = await assigned(world, made.eni, prefixes=1)
@@ -96,8 +100,9 @@ async def test_what_is_given_back_is_gone(a_world: Worlds) -> None:
     assert {again.code, block.code, primary.code} == {"InvalidParameterValue"}
 
 
+@pytest.mark.spec("LIM-1")
 async def test_an_eni_holds_as_much_as_the_type_carries(a_world: Worlds) -> None:
-    """LIM-1: m5.large has ten slots an ENI; primary address, secondary addresses and prefixes are one each."""
+    """m5.large has ten slots an ENI; primary address, secondary addresses and prefixes are one each."""
     world = await a_world(Need.LIMIT, instance_type="m5.large")
     made = await world.create(secondary_ips=4)
     await world.attach(made.eni)
@@ -113,8 +118,9 @@ async def test_an_eni_holds_as_much_as_the_type_carries(a_world: Worlds) -> None
     assert len((await world.eni(made.eni)).prefixes) == 5
 
 
+@pytest.mark.spec("INIT-14")
 async def test_a_type_without_prefixes(a_world: Worlds) -> None:
-    """INIT-14: t2.medium is on Xen; addresses it takes."""
+    """t2.medium is on Xen; addresses it takes."""
     world = await a_world(instance_type="t2.medium")
     refused = await world.refusal(AssignPrivateIpAddresses(world.node.primary_eni, prefixes=1))
     granted = await assigned(world, world.node.primary_eni, secondary_ips=1)
@@ -123,8 +129,9 @@ async def test_a_type_without_prefixes(a_world: Worlds) -> None:
     assert len(granted.addresses) == 1
 
 
+@pytest.mark.spec("POOL-28")
 async def test_a_subnet_without_free_addresses(a_world: Worlds) -> None:
-    """POOL-28: eleven of sixteen can be used; a request is met in full or not at all."""
+    """Eleven of sixteen can be used; a request is met in full or not at all."""
     world = await a_world(Need.LIMIT, subnet="10.22.0.0/28")
     made = await world.create(secondary_ips=7)
     left = (await world.subnet()).free
@@ -141,8 +148,9 @@ async def test_a_subnet_without_free_addresses(a_world: Worlds) -> None:
     assert not {IPv4Address(address) for address in addresses} & {cidr[0], cidr[1], cidr[2], cidr[3], cidr[15]}
 
 
+@pytest.mark.spec("POOL-28")
 async def test_a_subnet_without_free_blocks(a_world: Worlds) -> None:
-    """POOL-28: no block in a /28, where five addresses are EC2's own; enough free addresses do not help."""
+    """No block in a /28, where five addresses are EC2's own; enough free addresses do not help."""
     world = await a_world(subnet="10.23.0.0/27")
     free = (await world.subnet()).free
     refused = await world.refusal(AssignPrivateIpAddresses(world.node.primary_eni, prefixes=1))

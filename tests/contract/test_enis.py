@@ -30,8 +30,9 @@ pytestmark = pytest.mark.asyncio
 ABSENT = "eni-0123456789abcdef0"
 
 
+@pytest.mark.spec("INIT-9", "EC2-5", "EC2-30", "EC2-35..37")
 async def test_the_instance_and_its_primary_eni(a_world: Worlds) -> None:
-    """INIT-9, EC2-5, EC2-30, EC2-35..37: the three views of the same thing agree."""
+    """The three views of the same thing agree."""
     world = await a_world()
     node = world.node
     shown = await world.shown(node.primary_eni)
@@ -49,8 +50,9 @@ async def test_the_instance_and_its_primary_eni(a_world: Worlds) -> None:
     assert (await world.subnet()).zone == node.zone
 
 
+@pytest.mark.spec("EC2-1..9", "EC2-22", "EC2-24")
 async def test_from_creation_to_deletion(a_world: Worlds) -> None:
-    """EC2-1..9, EC2-22, EC2-24: each step shows where the next one looks."""
+    """Each step shows where the next one looks."""
     world = await a_world()
     made = await world.create(secondary_ips=2, tags={"ipamd-contract": "life"})
     loose = await world.eni(made.eni)
@@ -75,8 +77,9 @@ async def test_from_creation_to_deletion(a_world: Worlds) -> None:
     assert gone.code == "InvalidNetworkInterfaceID.NotFound"
 
 
+@pytest.mark.spec("EC2-1")
 async def test_the_same_token_is_the_same_eni(a_world: Worlds) -> None:
-    """EC2-1: a create whose answer was lost may be sent again; with other parameters the token is refused."""
+    """A create whose answer was lost may be sent again; with other parameters the token is refused."""
     world = await a_world()
     groups = (await world.metadata()).security_groups
     made = await world.create(token="contract-same", secondary_ips=1)
@@ -110,8 +113,8 @@ def holds(count: int):  # type: ignore[no-untyped-def] # a predicate on any view
     return lambda seen: isinstance(seen, EnisView) and len(seen.enis) == count
 
 
+@pytest.mark.spec("EC2-30")
 async def test_enis_come_in_the_order_asked_for(a_world: Worlds) -> None:
-    """EC2-30."""
     world = await a_world()
     made = await world.create()
     seen = [
@@ -124,8 +127,9 @@ async def test_enis_come_in_the_order_asked_for(a_world: Worlds) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.spec("EC2-15")
 async def test_tags_replace_those_of_the_same_key(a_world: Worlds) -> None:
-    """EC2-15: the others stay."""
+    """The others stay."""
     world = await a_world()
     made = await world.create(tags={"a": "1", "b": "2"})
     await world.ec2.call(CreateTags(made.eni, {"b": "3", "c": "4"}))
@@ -134,8 +138,9 @@ async def test_tags_replace_those_of_the_same_key(a_world: Worlds) -> None:
     assert seen.tags == {"a": "1", "b": "3", "c": "4"}
 
 
+@pytest.mark.spec("EC2-29")
 async def test_security_groups_are_set(a_world: Worlds) -> None:
-    """EC2-29: the groups that it had are no refusal."""
+    """The groups that it had are no refusal."""
     world = await a_world()
     made = await world.create()
     groups = (await world.eni(made.eni)).security_groups
@@ -145,6 +150,7 @@ async def test_security_groups_are_set(a_world: Worlds) -> None:
     assert (await world.eni(made.eni)).security_groups == groups
 
 
+@pytest.mark.spec("EC2-22", "EC2-24", "EC2-29", "EC2-30", "TV-75")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -160,7 +166,7 @@ async def test_security_groups_are_set(a_world: Worlds) -> None:
     ids=lambda request: type(request).__name__,
 )
 async def test_an_eni_that_is_not_there(a_world: Worlds, request_: Ec2Call | Ec2Look) -> None:
-    """EC2-22, EC2-24, EC2-29, EC2-30: one code for all, and the id stands between quotes (TV-75)."""
+    """One code for all, and the id stands between quotes."""
     world = await a_world()
     refused = await world.refusal(request_)
 
@@ -168,8 +174,9 @@ async def test_an_eni_that_is_not_there(a_world: Worlds, request_: Ec2Call | Ec2
     assert f"'{ABSENT}'" in refused.message
 
 
+@pytest.mark.spec("EC2-22")
 async def test_other_things_that_are_not_there(a_world: Worlds) -> None:
-    """EC2-22: attachments and subnets have codes of their own; a second delete finds nothing."""
+    """Attachments and subnets have codes of their own; a second delete finds nothing."""
     world = await a_world()
     attachment = await world.refusal(DetachNetworkInterface(world.node.primary_eni, "eni-attach-0123456789abcdef0"))
     subnet = await world.refusal(CreateNetworkInterface("subnet-0123456789abcdef0", (), "", "contract-none"))
@@ -182,8 +189,9 @@ async def test_other_things_that_are_not_there(a_world: Worlds) -> None:
     assert twice.code == "InvalidNetworkInterfaceID.NotFound"
 
 
+@pytest.mark.spec("EC2-22", "EC2-24")
 async def test_what_is_attached_stays(a_world: Worlds) -> None:
-    """EC2-22, EC2-24: not deleted, not attached twice, its device not taken; the primary one not detached."""
+    """Not deleted, not attached twice, its device not taken; the primary one not detached."""
     world = await a_world()
     made = await world.create()
     await world.attach(made.eni)
@@ -202,8 +210,9 @@ async def test_what_is_attached_stays(a_world: Worlds) -> None:
     assert (await world.eni(made.eni)) == hung
 
 
+@pytest.mark.spec("LIM-1", "LIM-2")
 async def test_no_more_enis_than_the_type_carries(a_world: Worlds) -> None:
-    """LIM-1, LIM-2: m5.large carries three."""
+    """m5.large carries three."""
     world = await a_world(Need.LIMIT, instance_type="m5.large")
     for _ in range(2):
         await world.attach((await world.create()).eni)

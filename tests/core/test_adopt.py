@@ -24,8 +24,9 @@ from .test_resync import DESCRIBE, STILL, counts, quiet
 from .world import Lab, without
 
 
+@pytest.mark.spec("REC-4", "REC-6", "EC2-15", "TV-55")
 def test_an_unknown_eni_is_described_tagged_set_up_and_adopted() -> None:
-    """REC-4, REC-6, EC2-15, TV-55: with its addresses; the counter says so; its pods may come."""
+    """With its addresses; the counter says so; its pods may come."""
     lab = quiet()
     eni = lab.foreign(addresses=3)
     mark = lab.reconciled()
@@ -37,8 +38,9 @@ def test_an_unknown_eni_is_described_tagged_set_up_and_adopted() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-6")
 def test_two_unknown_enis_are_adopted_one_after_the_other() -> None:
-    """REC-6: one describe for both; by device number."""
+    """One describe for both; by device number."""
     lab = quiet()
     later, sooner = lab.foreign(1, device=6), lab.foreign(1, device=5)
     asked = lab.engine.requests[DESCRIBE]
@@ -48,8 +50,9 @@ def test_two_unknown_enis_are_adopted_one_after_the_other() -> None:
     assert lab.engine.requests[DESCRIBE] == asked + 1
 
 
+@pytest.mark.spec("EC2-15")
 def test_an_eni_with_all_its_tags_is_not_tagged_again() -> None:
-    """EC2-15: nothing to change, no call; a foreign tag stays."""
+    """Nothing to change, no call; a foreign tag stays."""
     lab = quiet(msgspec.structs.replace(STILL, cluster_name="blue"))
     tags = {
         "node.k8s.amazonaws.com/instance_id": lab.node.instance, "cluster.k8s.amazonaws.com/name": "blue",
@@ -63,8 +66,9 @@ def test_an_eni_with_all_its_tags_is_not_tagged_again() -> None:
     assert lab.vpc.enis[eni].tags["team"] == "x"
 
 
+@pytest.mark.spec("REC-6", "INIT-24", "ENV-9")
 def test_with_provisioning_disabled_nothing_is_tagged() -> None:
-    """REC-6, INIT-24, ENV-9: reconcile stays, tagging does not."""
+    """Reconcile stays, tagging does not."""
     lab = Lab(msgspec.structs.replace(STILL, provisioning_disabled=True)).start().run(100)
     eni = lab.foreign(addresses=2)
     mark = lab.reconciled()
@@ -73,9 +77,10 @@ def test_with_provisioning_disabled_nothing_is_tagged() -> None:
     assert [type(call) for call in lab.all_calls(mark)] == [SetUpEni]
 
 
+@pytest.mark.spec("REC-6", "INIT-38")
 @pytest.mark.parametrize("at", ["tag", "check", "host"])
 def test_an_eni_that_cannot_be_set_up_is_counted_and_tried_again_later(at: str) -> None:
-    """REC-6, INIT-38: skipped, the others are not; the next reconcile adopts it."""
+    """Skipped, the others are not; the next reconcile adopts it."""
     lab = quiet()
     first, second = lab.foreign(1, device=5), lab.foreign(1, device=6)
     if at == "tag":
@@ -95,8 +100,9 @@ def test_an_eni_that_cannot_be_set_up_is_counted_and_tried_again_later(at: str) 
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-4", "EC2-30", "TV-75")
 def test_an_id_that_ec2_does_not_know_is_left_out() -> None:
-    """REC-4, EC2-30, TV-75: metadata shows an ENI that is gone: it is dropped without a word, the rest adopted."""
+    """Metadata shows an ENI that is gone: it is dropped without a word, the rest adopted."""
     lab = quiet()
     ghost = MetadataEni(
         "eni-0ghost", "02:00:00:00:00:99", 7, lab.node.subnet, "10.0.0.0/24", ("10.0.0.200", "10.0.0.201")
@@ -111,8 +117,9 @@ def test_an_id_that_ec2_does_not_know_is_left_out() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-4", "EC2-30", "HTTP-22")
 def test_describe_all_is_tried_twelve_times_and_then_ends_the_reconcile() -> None:
-    """REC-4, EC2-30, HTTP-22: no change, no stamp, only a log line; k * 10 ms between tries."""
+    """No change, no stamp, only a log line; k * 10 ms between tries."""
     lab = quiet()
     eni = lab.foreign(1)
     lab.vpc.faults.fail_next(DESCRIBE, "InternalError", times=12)
@@ -127,6 +134,7 @@ def test_describe_all_is_tried_twelve_times_and_then_ends_the_reconcile() -> Non
     assert eni in lab.state.enis
 
 
+@pytest.mark.spec("EC2-30", "TV-75")
 @pytest.mark.parametrize(
     ("message", "found"),
     [
@@ -135,12 +143,13 @@ def test_describe_all_is_tried_twelve_times_and_then_ends_the_reconcile() -> Non
     ],
 )  # fmt: skip
 def test_the_missing_id_is_read_from_the_message(message: str, found: str) -> None:
-    """EC2-30, TV-75: the first quoted token of letters, digits and dashes."""
+    """The first quoted token of letters, digits and dashes."""
     assert quoted_id(message) == found
 
 
+@pytest.mark.spec("REC-7", "DM-42", "TV-55")
 def test_an_eni_that_vanished_leaves_with_its_pods() -> None:
-    """REC-7, DM-42, TV-55: detached behind our back: its pods lose their entry, both counters move."""
+    """Detached behind our back: its pods lose their entry, both counters move."""
     lab = quiet()
     eni = lab.foreign(addresses=2)
     lab.reconciled()
@@ -155,8 +164,9 @@ def test_an_eni_that_vanished_leaves_with_its_pods() -> None:
     assert len(lab.state.stores[0].owners) == 3 - on_it
 
 
+@pytest.mark.spec("REC-7")
 def test_an_eni_that_metadata_loses_for_a_moment_comes_back_with_its_blocks() -> None:
-    """REC-7: metadata alone decides about attachment, as upstream has it; the next reconcile adopts the ENI again."""
+    """Metadata alone decides about attachment, as upstream has it; the next reconcile adopts the ENI again."""
     lab = quiet(Settings(warm_eni_target=1))
     eni = lab.foreign(addresses=2)
     lab.reconciled()

@@ -40,8 +40,9 @@ def reconciled(
 BOTH = [FREED, "10.0.0.2/32"]
 
 
+@pytest.mark.spec("REC-11", "TV-57")
 def test_an_entry_lasts_a_minute_and_leaves_only_when_the_block_is_back() -> None:
-    """REC-11, TV-57: unknown; known and recent; known and not recent; unknown again once it was confirmed."""
+    """Unknown; known and recent; known and not recent; unknown again once it was confirmed."""
     bench = freed()
     seen = [(cidr in bench.state.held, recently_freed(bench.state, cidr, bench.now)) for cidr in ("10.9.9.9/32", FREED)]
     bench.wait(59.999)
@@ -57,20 +58,23 @@ def test_an_entry_lasts_a_minute_and_leaves_only_when_the_block_is_back() -> Non
     assert still and FREED not in bench.state.held
 
 
+@pytest.mark.spec("REC-10", "REC-11")
 @pytest.mark.parametrize("verified", [False, True])
 def test_a_recently_freed_block_is_not_learnt_again(verified: bool) -> None:
-    """REC-10, REC-11: neither from metadata nor from EC2, whose answer may be of before the release."""
+    """Neither from metadata nor from EC2, whose answer may be of before the release."""
     assert reconciled(freed(), BOTH, verified) == []
 
 
+@pytest.mark.spec("REC-13")
 @pytest.mark.parametrize("verified", [False, True])
 def test_a_recently_freed_block_that_came_back_is_dropped_again(verified: bool) -> None:
-    """REC-13: it is not seen, hence dropped by force, although it was added meanwhile."""
+    """It is not seen, hence dropped by force, although it was added meanwhile."""
     assert reconciled(freed(stored=True), BOTH, verified) == [ev.CidrRemoved("eni-1", FREED, "resync")]
 
 
+@pytest.mark.spec("REC-10")
 def test_an_expired_entry_must_be_confirmed_by_ec2() -> None:
-    """REC-10: from metadata alone it is not believed; EC2 is asked once for the ENI."""
+    """From metadata alone it is not believed; EC2 is asked once for the ENI."""
     bench = freed()
     early = expired_holds(bench.state, BOTH, bench.now)
     bench.wait(60)
@@ -79,8 +83,9 @@ def test_an_expired_entry_must_be_confirmed_by_ec2() -> None:
     assert not expired_holds(bench.state, ["10.0.0.2/32"], bench.now)
 
 
+@pytest.mark.spec("REC-10")
 def test_a_block_confirmed_by_ec2_is_learnt_and_its_entry_goes() -> None:
-    """REC-10: whether EC2 was the source or was asked about the entry."""
+    """Whether EC2 was the source or was asked about the entry."""
     for verified, in_ec2 in ((True, None), (False, BOTH)):
         bench = freed()
         bench.wait(60)
@@ -88,8 +93,9 @@ def test_a_block_confirmed_by_ec2_is_learnt_and_its_entry_goes() -> None:
         assert reconciled(bench, BOTH, verified, in_ec2) == [ev.HoldEnded(FREED), ev.CidrAdded("eni-1", FREED)]
 
 
+@pytest.mark.spec("REC-10")
 def test_a_block_that_ec2_does_not_have_stays_away_with_its_entry() -> None:
-    """REC-10: metadata lags; not seen, and dropped if it is in the store."""
+    """Metadata lags; not seen, and dropped if it is in the store."""
     bench, stored = freed(), freed(stored=True)
     bench.wait(60)
     stored.wait(60)
@@ -98,8 +104,9 @@ def test_a_block_that_ec2_does_not_have_stays_away_with_its_entry() -> None:
     assert reconciled(stored, BOTH, False, ["10.0.0.2/32"]) == [ev.CidrRemoved("eni-1", FREED, "resync")]
 
 
+@pytest.mark.spec("REC-10")
 def test_without_an_answer_of_ec2_the_store_keeps_what_it_has() -> None:
-    """REC-10: a failed read protects a stored block, and adds none."""
+    """A failed read protects a stored block, and adds none."""
     bench, stored = freed(), freed(stored=True)
     bench.wait(60)
     stored.wait(60)
@@ -108,8 +115,9 @@ def test_without_an_answer_of_ec2_the_store_keeps_what_it_has() -> None:
     assert reconciled(stored, BOTH, False, None) == []
 
 
+@pytest.mark.spec("REC-10", "REC-12")
 def test_a_block_already_there_is_seen_and_nothing_is_added() -> None:
-    """REC-10, REC-12: already in the store is fine; what was not seen goes."""
+    """Already in the store is fine; what was not seen goes."""
     bench = Bench()
     bench.eni("eni-1", 1, *BOTH)
 
@@ -117,8 +125,9 @@ def test_a_block_already_there_is_seen_and_nothing_is_added() -> None:
     assert reconciled(bench, [FREED]) == [ev.CidrRemoved("eni-1", "10.0.0.2/32", "resync")]
 
 
+@pytest.mark.spec("REC-12", "HTTP-21")
 def test_dropping_counts_once_for_each_block() -> None:
-    """REC-12, HTTP-21: eniIPPoolReconcileDel moves by what was dropped, with the pods on it named."""
+    """EniIPPoolReconcileDel moves by what was dropped, with the pods on it named."""
     bench = Bench()
     bench.eni("eni-1", 1, *BOTH)
     bench.granted("one")
@@ -133,8 +142,9 @@ def test_dropping_counts_once_for_each_block() -> None:
 # ---- in sequences -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("REC-10", "REC-11")
 def test_metadata_that_lags_by_minutes_brings_no_freed_block_back() -> None:
-    """REC-10, REC-11: metadata shows for two minutes what EC2 has not any more; the store never takes it."""
+    """Metadata shows for two minutes what EC2 has not any more; the store never takes it."""
     lab = Lab(SINGLE, instance_type="c5.xlarge", lag_ms=120_000).start().run(10)
     lab.pods(4, 10)
     lab.run(200)
@@ -149,8 +159,9 @@ def test_metadata_that_lags_by_minutes_brings_no_freed_block_back() -> None:
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("REC-11", "REC-1")
 def test_a_block_granted_again_within_its_minute_keeps_its_pod() -> None:
-    """REC-11, REC-1: the grant puts the reconcile off until the entry has expired; EC2 confirms, the pod stays."""
+    """The grant puts the reconcile off until the entry has expired; EC2 confirms, the pod stays."""
     lab = Lab(SINGLE, instance_type="c5.xlarge").start().run(10)
     lab.pod("one", 10)
     lab.delete("one", 10)
@@ -165,8 +176,9 @@ def test_a_block_granted_again_within_its_minute_keeps_its_pod() -> None:
     assert {event.pods for event in lab.events(ev.CidrRemoved)} == {0}
 
 
+@pytest.mark.spec("REC-10", "POOL-32")
 def test_a_release_that_ec2_refused_is_learnt_after_a_minute_and_repeated() -> None:
-    """REC-10, POOL-32: still there when the entry expires: the block comes back and is given back once more."""
+    """Still there when the entry expires: the block comes back and is given back once more."""
     lab = Lab(SINGLE, instance_type="c5.xlarge").start().run(10)
     lab.pod("one", 10)
     lab.vpc.faults.fail_next("UnassignPrivateIpAddresses", "InternalError")
@@ -180,8 +192,9 @@ def test_a_release_that_ec2_refused_is_learnt_after_a_minute_and_repeated() -> N
     assert len(lab.calls(UnassignPrivateIpAddresses)) == 2 and lab.leaks() == []
 
 
+@pytest.mark.spec("REC-10")
 def test_an_expired_entry_is_checked_with_one_read() -> None:
-    """REC-10: similar metadata and a block with an expired entry: one describe for the whole ENI."""
+    """Similar metadata and a block with an expired entry: one describe for the whole ENI."""
     lab = Lab(SINGLE, instance_type="c5.xlarge").start().run(10)
     lab.pod("one", 10)
     lab.delete("one", 10)
@@ -193,8 +206,9 @@ def test_an_expired_entry_is_checked_with_one_read() -> None:
     assert not lab.state.held
 
 
+@pytest.mark.spec("REC-10")
 def test_a_describe_that_fails_keeps_the_entry_for_the_next_time() -> None:
-    """REC-10: the stored block is protected; the next reconcile asks again."""
+    """The stored block is protected; the next reconcile asks again."""
     lab = Lab(SINGLE, instance_type="c5.xlarge").start().run(10)
     lab.pod("one", 10)
     lab.delete("one", 10)
@@ -208,8 +222,9 @@ def test_a_describe_that_fails_keeps_the_entry_for_the_next_time() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-11")
 def test_a_block_taken_away_by_hand_and_given_again_is_not_held() -> None:
-    """REC-11: only our own releases make entries."""
+    """Only our own releases make entries."""
     lab = Lab(Settings(minimum_ip_target=2), instance_type="c5.xlarge").start().run(100)
     address = lab.vpc.enis[lab.primary].addresses[1]
     apply(lab.vpc, UnassignPrivateIpAddresses(lab.primary, (address,)), lab.now)

@@ -150,12 +150,13 @@ def held(lab: Lab) -> dict[str, str]:
     }
 
 
+@pytest.mark.spec("DM-64", "REC-5", "EC2-8")
 @pytest.mark.parametrize("effect", [True, False])
 @pytest.mark.parametrize(("scene", "kind"), SCENES, ids=[f"{s.__name__}-{k.__name__}" for s, k in SCENES])
 def test_a_call_in_flight_when_the_process_died_leaves_nothing_behind(
     scene: Scene, kind: type[Ec2Call], effect: bool
 ) -> None:
-    """DM-64, REC-5, EC2-8: pods keep their addresses; ENIs and blocks of EC2 and of the store agree in the end."""
+    """Pods keep their addresses; ENIs and blocks of EC2 and of the store agree in the end."""
     lab, go = scene()
     call = with_call_in_flight(lab, kind, go)
     before = held(lab)
@@ -170,9 +171,10 @@ def test_a_call_in_flight_when_the_process_died_leaves_nothing_behind(
     assert not lab.state.calls and not lab.state.purges
 
 
+@pytest.mark.spec("DM-64")
 @pytest.mark.parametrize(("scene", "kind"), SCENES, ids=[f"{s.__name__}-{k.__name__}" for s, k in SCENES])
 def test_a_process_that_dies_at_every_start_recovers_in_the_end(scene: Scene, kind: type[Ec2Call]) -> None:
-    """DM-64: three more deaths, each at the first call of its start."""
+    """Three more deaths, each at the first call of its start."""
     lab, go = scene()
     with_call_in_flight(lab, kind, go)
     before = held(lab)
@@ -189,10 +191,11 @@ def test_a_process_that_dies_at_every_start_recovers_in_the_end(scene: Scene, ki
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-7", "EC2-20", "EC2-21")
 @pytest.mark.parametrize("effect", [True, False])
 @pytest.mark.parametrize(("scene", "kind"), SCENES[:14], ids=[f"{s.__name__}-{k.__name__}" for s, k in SCENES[:14]])
 def test_a_call_without_answer_leaves_nothing_behind(scene: Scene, kind: type[Ec2Call], effect: bool) -> None:
-    """EC2-7, EC2-20, EC2-21: the same with a process that lives on and hears nothing."""
+    """The same with a process that lives on and hears nothing."""
     lab, go = scene()
     before = held(lab)
     lab.vpc.faults.lose_next(kind.__name__, effect=effect)
@@ -204,9 +207,10 @@ def test_a_call_without_answer_leaves_nothing_behind(scene: Scene, kind: type[Ec
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("DM-64", "DM-59")
 @pytest.mark.parametrize("pods", [0, 2])
 def test_the_records_alone_make_the_same_state(pods: int) -> None:
-    """DM-64, DM-59: folding the journal into an empty State gives what the process had in memory."""
+    """Folding the journal into an empty State gives what the process had in memory."""
     lab, go = growing()
     go()
     for i in range(pods):
@@ -219,8 +223,9 @@ def test_the_records_alone_make_the_same_state(pods: int) -> None:
     assert facts(fork(lab.state)) == before
 
 
+@pytest.mark.spec("DM-64")
 def test_a_start_ends_the_calls_of_the_last_tenure() -> None:
-    """DM-64: each in flight is recorded as lost; a create's token is remembered."""
+    """Each in flight is recorded as lost; a create's token is remembered."""
     lab, go = growing()
     call = with_call_in_flight(lab, CreateNetworkInterface, go)
     mark = lab.mark()
@@ -231,8 +236,9 @@ def test_a_start_ends_the_calls_of_the_last_tenure() -> None:
     assert isinstance(call, CreateNetworkInterface) and lab.state.lost_tokens == (call.token,)
 
 
+@pytest.mark.spec("DM-21")
 def test_an_answered_add_is_there_and_an_unrecorded_one_is_not() -> None:
-    """DM-21: the record is the answer; what was decided and not recorded never happened."""
+    """The record is the answer; what was decided and not recorded never happened."""
     lab = Lab(SINGLE).start().run(10)
     answered = lab.pod("one", 10)
     lab.kill_at = lambda record: isinstance(record.cause, AddNetwork)
@@ -248,8 +254,9 @@ def test_an_answered_add_is_there_and_an_unrecorded_one_is_not() -> None:
     assert not lab.pod("two").repeated
 
 
+@pytest.mark.spec("DM-61")
 def test_another_instance_begins_afresh() -> None:
-    """DM-61: records of another machine name ENIs that are not here."""
+    """Records of another machine name ENIs that are not here."""
     lab = Lab(SINGLE).start().run(10)
     lab.pod("one")
     lab.engine.node = msgspec.structs.replace(lab.node, instance="i-other")

@@ -64,8 +64,9 @@ def total(lab: Lab) -> int:
 # ---- ENI set-up ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("TV-51", "INIT-38")
 def test_an_eni_that_the_host_cannot_set_up_does_not_come_into_the_store() -> None:
-    """TV-51, INIT-38: the failure is counted; only the primary ENI is there, and the new one stays attached."""
+    """The failure is counted; only the primary ENI is there, and the new one stays attached."""
     lab = Lab()
     lab.host_answers = lambda call: Failed("", "netlink failed") if isinstance(call, SetUpEni) else Succeeded()
     lab.restart().run(10)
@@ -77,8 +78,9 @@ def test_an_eni_that_the_host_cannot_set_up_does_not_come_into_the_store() -> No
     assert [row.device for row in lab.vpc.enis.values()] == [0, 1]
 
 
+@pytest.mark.spec("TV-52")
 def test_an_unreadable_subnet_is_an_error_with_upstreams_words() -> None:
-    """TV-52: the check's failure is told by its known text; a subnet that EC2 does not list is no error."""
+    """The check's failure is told by its known text; a subnet that EC2 does not list is no error."""
     failure = Failed("InternalError", "denied")
     adoption = adopt.start(State(), (candidate("subnet-1"),))
 
@@ -95,9 +97,10 @@ def candidate(subnet: str) -> Candidate:
     return Candidate("eni-1", "02:00:00:00:00:01", 1, 0, subnet, "10.0.0.0/24", "10.0.0.9", tags=tags)
 
 
+@pytest.mark.spec("TV-53", "POOL-46", "POOL-47")
 @pytest.mark.parametrize("tags, excluded", [(EXCLUDED, True), ({"kubernetes.io/role/cni": "1"}, False), ({}, False)])
 def test_an_eni_is_excluded_by_its_subnets_tag(tags: dict[str, str], excluded: bool) -> None:
-    """TV-53, POOL-46, POOL-47: the tag 0 excludes and is recorded, every other one does not."""
+    """The tag 0 excludes and is recorded, every other one does not."""
     lab = Lab(Settings(warm_ip_target=2))
     lab.tag_subnet(lab.node.subnet, tags)
 
@@ -107,9 +110,10 @@ def test_an_eni_is_excluded_by_its_subnets_tag(tags: dict[str, str], excluded: b
     assert [event.excluded for event in lab.events(ev.EniExcluded)] == [True] * excluded
 
 
+@pytest.mark.spec("TV-54", "POOL-48")
 @pytest.mark.parametrize("prefixes", [False, True])
 def test_unused_blocks_of_an_excluded_eni_go_back_at_start(prefixes: bool) -> None:
-    """TV-54, POOL-48: its one unassigned address, or its one unused prefix, is given back; the store holds neither."""
+    """Its one unassigned address, or its one unused prefix, is given back; the store holds neither."""
     lab = Lab(Settings(prefix_delegation=prefixes, warm_prefix_target=1))
     grant = AssignPrivateIpAddresses(lab.primary, secondary_ips=not prefixes, prefixes=prefixes)
     granted = elsewhere(lab, grant)
@@ -127,8 +131,9 @@ def test_unused_blocks_of_an_excluded_eni_go_back_at_start(prefixes: bool) -> No
 # ---- reconcile -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("TV-55", "REC-4..9")
 def test_prefixes_and_enis_that_come_and_go_are_learnt() -> None:
-    """TV-55, REC-4..REC-9: what others do to the node's ENIs is seen within a minute and believed once EC2 confirms."""
+    """What others do to the node's ENIs is seen within a minute and believed once EC2 confirms."""
     lab = Lab(Settings(prefix_delegation=True, provisioning_disabled=True)).start()
     assert total(lab) == 0
 
@@ -152,9 +157,10 @@ def test_prefixes_and_enis_that_come_and_go_are_learnt() -> None:
     assert (len(lab.state.enis), total(lab)) == (1, 0)
 
 
+@pytest.mark.spec("TV-56", "REC-2", "REC-8")
 @pytest.mark.parametrize("case", ["listed", "none and EC2 fails", "none but EC2 has both", "no ENI at all"])
 def test_bad_instance_metadata_costs_no_address(case: str) -> None:
-    """TV-56, REC-2, REC-8: whatever metadata claims, the two addresses that EC2 knows stay."""
+    """Whatever metadata claims, the two addresses that EC2 knows stay."""
     lab = Lab(Settings(warm_ip_target=2)).start().run(10)
     assert lab.shape() == [(2, 0)]
     if case.startswith("none"):
@@ -173,8 +179,9 @@ def test_bad_instance_metadata_costs_no_address(case: str) -> None:
     assert ("reconcileFailedGetENIs" in lab.counted(since)) is (case == "no ENI at all")
 
 
+@pytest.mark.spec("TV-57", "REC-11")
 def test_a_freed_block_is_held_back_for_a_minute() -> None:
-    """TV-57, REC-11: unknown; then freed recently; then freed, but not recently; then forgotten."""
+    """Unknown; then freed recently; then freed, but not recently; then forgotten."""
     bench = Bench()
     bench.eni("eni-0", 0, "10.0.0.9/32", primary=True)
     cidr = "10.0.0.9/32"
@@ -212,8 +219,9 @@ def attachments(*devices: int) -> AttachmentsView:
     return AttachmentsView(tuple(Attachment(f"eni-{device}", device) for device in devices))
 
 
+@pytest.mark.spec("TV-70", "EC2-5")
 def test_the_lowest_free_device_index_is_taken() -> None:
-    """TV-70, EC2-5: attachments at 0 and 3 leave 1 as the first free one; other cards' devices do not matter."""
+    """Attachments at 0 and 3 leave 1 as the first free one; other cards' devices do not matter."""
     bench = growing(Grow(1, "idle", step="index", eni="eni-new"))
     view = attachments(0, 3)
     other_card = Attachment("eni-x", 1, card=1)
@@ -223,8 +231,9 @@ def test_the_lowest_free_device_index_is_taken() -> None:
     assert (step(bench).step, step(bench).device) == ("attach", 1)
 
 
+@pytest.mark.spec("TV-70", "EC2-8")
 def test_without_a_free_device_index_the_new_eni_is_deleted() -> None:
-    """TV-70, EC2-8: all of 0..99 are taken."""
+    """All of 0..99 are taken."""
     bench = growing(Grow(1, "idle", step="index", eni="eni-new"))
 
     bench.tell(Observed(DescribeInstances(), attachments(*range(100))))
@@ -233,8 +242,9 @@ def test_without_a_free_device_index_the_new_eni_is_deleted() -> None:
     assert "device index" in step(bench).error
 
 
+@pytest.mark.spec("TV-71", "EC2-8")
 def test_an_eni_that_cannot_be_attached_is_deleted() -> None:
-    """TV-71, EC2-8: the error of the attachment is what is counted; no ENI is left behind."""
+    """The error of the attachment is what is counted; no ENI is left behind."""
     lab = Lab().start().run(10)
     lab.vpc.faults.fail_next("AttachNetworkInterface", "AttachmentLimitExceeded", "too many", times=1)
     lab.pod("web", 3)
@@ -253,6 +263,7 @@ def shown(addresses: int, prefixes: int = 0) -> MetadataView:
     return MetadataView((eni,), ("10.0.0.0/8",), ("sg-1",))
 
 
+@pytest.mark.spec("TV-73", "EC2-14")
 @pytest.mark.parametrize(
     "prefix_mode, wanted, has, tries, ready",
     [
@@ -264,7 +275,7 @@ def shown(addresses: int, prefixes: int = 0) -> MetadataView:
     ],
 )
 def test_a_new_eni_is_waited_for(prefix_mode: bool, wanted: int, has: int, tries: int, ready: bool) -> None:
-    """TV-73, EC2-14: what was wanted at once, less of it after twelve tries; nothing at all is an error."""
+    """What was wanted at once, less of it after twelve tries; nothing at all is an error."""
     settings = Settings(prefix_delegation=prefix_mode, subnet_discovery=False)
     bench = growing(Grow(wanted, "idle", step="wait", eni="eni-new", attachment="a-1", device=1), settings)
     view = shown(0, has) if prefix_mode else shown(has)
@@ -289,6 +300,7 @@ def spare_eni() -> Lab:
     return lab
 
 
+@pytest.mark.spec("TV-74", "EC2-22", "EC2-24")
 @pytest.mark.parametrize(
     "action, times, freed, counted",
     [
@@ -300,7 +312,7 @@ def spare_eni() -> Lab:
     ],
 )
 def test_freeing_an_eni_is_tried_twelve_times(action: str, times: int, freed: bool, counted: list[str]) -> None:
-    """TV-74, EC2-22, EC2-24: a passing error costs a retry, a lasting one ends the attempt and is counted."""
+    """A passing error costs a retry, a lasting one ends the attempt and is counted."""
     lab = spare_eni()
     lab.until(lambda: bool(lab.events(ev.EniLeft)))
     gone = lab.events(ev.EniLeft)[0].eni
@@ -314,8 +326,9 @@ def test_freeing_an_eni_is_tried_twelve_times(action: str, times: int, freed: bo
     assert len(lab.calls(TearDownEni)) == (not rules_stay)
 
 
+@pytest.mark.spec("EC2-22")
 def test_an_eni_without_attachment_cannot_be_detached() -> None:
-    """EC2-22: detaching is still tried, without an id, which ends in the same error as a detach that never works."""
+    """Detaching is still tried, without an id, which ends in the same error as a detach that never works."""
     lab = spare_eni()
     lab.until(lambda: bool(lab.events(ev.EniLeft)))
     gone = lab.vpc.enis[lab.events(ev.EniLeft)[0].eni]
@@ -328,6 +341,7 @@ def test_an_eni_without_attachment_cannot_be_detached() -> None:
     assert lab.counted() == ["decreaseIPPoolFreeENIFailed"]
 
 
+@pytest.mark.spec("TV-75", "EC2-30")
 @pytest.mark.parametrize(
     "message, found",
     [
@@ -338,12 +352,13 @@ def test_an_eni_without_attachment_cannot_be_detached() -> None:
     ],
 )
 def test_the_unknown_id_is_read_from_ec2s_message(message: str, found: str) -> None:
-    """TV-75, EC2-30: the first quoted token of letters, digits and dashes."""
+    """The first quoted token of letters, digits and dashes."""
     assert quoted_id(message) == found
 
 
+@pytest.mark.spec("TV-76", "EC2-3")
 def test_tags_of_managed_enis() -> None:
-    """TV-76, EC2-3: the instance; with a cluster its name and the owner; additional ones beside and over them."""
+    """The instance; with a cluster its name and the owner; additional ones beside and over them."""
     state = Bench().state
     assert adopt.cluster_tags(state) == {"node.k8s.amazonaws.com/instance_id": "i-1"}
 
@@ -356,6 +371,7 @@ def test_tags_of_managed_enis() -> None:
     }
 
 
+@pytest.mark.spec("TV-78", "POOL-45")
 @pytest.mark.parametrize(
     "primary, role, valid",
     [
@@ -364,7 +380,7 @@ def test_tags_of_managed_enis() -> None:
     ],
 )  # fmt: skip
 def test_a_subnets_tag_says_whether_it_takes_new_enis(primary: bool, role: str | None, valid: bool) -> None:
-    """TV-78, POOL-45: without a tag only the primary subnet does; 0 forbids; any other value allows."""
+    """Without a tag only the primary subnet does; 0 forbids; any other value allows."""
     tags = {} if role is None else {"kubernetes.io/role/cni": role}
     subnet = Subnet("subnet-1" if primary else "subnet-2", "10.0.0.0/24", 100, tags=tags)
 

@@ -45,6 +45,7 @@ def counts(lab: Lab, since: int) -> list[int]:
 # ---- how much is asked for ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-22", "POOL-23", "EC2-20")
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
@@ -59,7 +60,7 @@ def counts(lab: Lab, since: int) -> list[int]:
 def test_what_is_wanted_is_asked_for_as_far_as_there_are_slots(
     settings: Settings, asked: AssignPrivateIpAddresses
 ) -> None:
-    """POOL-22, POOL-23, EC2-20: a block of the other kind takes a slot too; the counts go by the mode."""
+    """A block of the other kind takes a slot too; the counts go by the mode."""
     other = "10.9.0.1/32" if settings.prefix_delegation else "10.9.0.0/28"
     bench = Bench(settings)
     bench.eni("eni-0", 0, other, primary=True)
@@ -71,8 +72,9 @@ def test_what_is_wanted_is_asked_for_as_far_as_there_are_slots(
     assert started.call == asked
 
 
+@pytest.mark.spec("POOL-21", "POOL-22")
 def test_the_lowest_device_with_room_is_filled() -> None:
-    """POOL-21, POOL-22: one ENI a cycle; a full one, a trunk and an excluded one are passed over."""
+    """One ENI a cycle; a full one, a trunk and an excluded one are passed over."""
     bench = Bench(Settings(warm_ip_target=20), msgspec.structs.replace(NODE, ips_per_eni=3, enis_max=6))
     bench.eni("eni-0", 0, "10.0.0.1/32", "10.0.0.2/32", primary=True)
     bench.eni("eni-1", 1, trunk=True)
@@ -87,9 +89,10 @@ def test_the_lowest_device_with_room_is_filled() -> None:
     assert started.call == AssignPrivateIpAddresses("eni-3", secondary_ips=1)
 
 
+@pytest.mark.spec("POOL-29")
 @pytest.mark.parametrize("settings", [ADDRESSES, PREFIXES])
 def test_what_ec2_granted_comes_into_the_store_as_it_is(settings: Settings) -> None:
-    """POOL-29: addresses as /32, prefixes as /28, on the ENI that was asked."""
+    """Addresses as /32, prefixes as /28, on the ENI that was asked."""
     lab = ready(settings)
 
     blocks = [cidr for eni in lab.state.enis.values() for cidr in eni.blocks]
@@ -98,8 +101,9 @@ def test_what_ec2_granted_comes_into_the_store_as_it_is(settings: Settings) -> N
     assert len(blocks) == 1
 
 
+@pytest.mark.spec("POOL-29")
 def test_a_partial_grant_is_accepted() -> None:
-    """POOL-29: fewer than asked for is what there is; the next cycle asks again."""
+    """Fewer than asked for is what there is; the next cycle asks again."""
     bench = Bench(Settings(warm_ip_target=5))
     bench.eni("eni-0", 0, primary=True)
     bench.wait(2.5)
@@ -112,12 +116,13 @@ def test_a_partial_grant_is_accepted() -> None:
     assert [event.action for event in bench.events(ev.PoolActed)] == ["increase", "increased"]
 
 
+@pytest.mark.spec("POOL-29")
 @pytest.mark.parametrize(
     ("settings", "name"),
     [(ADDRESSES, "increaseIPPoolGetENIaddressesFailed"), (PREFIXES, "increaseIPPoolGetENIprefixedFailed")],
 )
 def test_an_empty_grant_counts_as_increased_and_as_an_error(settings: Settings, name: str) -> None:
-    """POOL-29: no content and no error."""
+    """No content and no error."""
     bench = Bench(settings)
     bench.eni("eni-0", 0, primary=True)
     bench.wait(2.5)
@@ -133,8 +138,9 @@ def test_an_empty_grant_counts_as_increased_and_as_an_error(settings: Settings, 
 # ---- failures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-25")
 def test_any_error_is_tried_once_more_with_one() -> None:
-    """POOL-25: the same ENI with count 1; that success is an increase."""
+    """The same ENI with count 1; that success is an increase."""
     lab = Lab(Settings(warm_ip_target=4), instance_type="c5.xlarge")
     lab.vpc.faults.fail_next(ASSIGN, "InternalError")
     lab.start()
@@ -144,8 +150,9 @@ def test_any_error_is_tried_once_more_with_one() -> None:
     assert lab.counted() == []
 
 
+@pytest.mark.spec("POOL-27")
 def test_the_second_error_is_counted_and_ends_the_attempt() -> None:
-    """POOL-27: other ENIs are not tried, the next cycle begins anew; nothing pauses."""
+    """Other ENIs are not tried, the next cycle begins anew; nothing pauses."""
     lab = ready(ADDRESSES)
     lab.vpc.faults.fail_next(ASSIGN, "InternalError", times=2)
     mark = lab.mark()
@@ -158,10 +165,11 @@ def test_the_second_error_is_counted_and_ends_the_attempt() -> None:
     assert counts(lab, mark) == [1, 1, 1] and lab.shape() == [(2, 1)]
 
 
+@pytest.mark.spec("POOL-26")
 @pytest.mark.parametrize("fault", ["limit", "lost", "limit on fallback"])
 @pytest.mark.parametrize("settings", [ADDRESSES, PREFIXES])
 def test_an_eni_that_holds_more_than_we_know_is_read_again(settings: Settings, fault: str) -> None:
-    """POOL-26: after the limit error, or without an answer, EC2 says what is there; the cycle counts as increased."""
+    """After the limit error, or without an answer, EC2 says what is there; the cycle counts as increased."""
     lab = ready(settings)
     prefixes = int(settings.prefix_delegation)
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, 1 - prefixes, prefixes), lab.now)
@@ -179,8 +187,9 @@ def test_an_eni_that_holds_more_than_we_know_is_read_again(settings: Settings, f
     assert lab.counted(mark) == []
 
 
+@pytest.mark.spec("POOL-26")
 def test_an_eni_that_cannot_be_read_again_ends_the_attempt() -> None:
-    """POOL-26: the error of the read is the attempt's; the next cycle tries again."""
+    """The error of the read is the attempt's; the next cycle tries again."""
     lab = ready(ADDRESSES)
     lab.vpc.faults.fail_next(ASSIGN, ADDRESS_LIMIT_EXCEEDED)
     lab.vpc.faults.fail_next("DescribeNetworkInterfaces", "InternalError")
@@ -193,9 +202,10 @@ def test_an_eni_that_cannot_be_read_again_ends_the_attempt() -> None:
     assert lab.shape() == [(2, 1)] and lab.leaks() == []
 
 
+@pytest.mark.spec("POOL-27", "POOL-21")
 @pytest.mark.parametrize("code", [INSUFFICIENT_CIDR_BLOCKS, INSUFFICIENT_FREE_ADDRESSES])
 def test_an_exhausted_subnet_makes_the_pool_try_its_other_enis_and_then_a_new_one(code: str) -> None:
-    """POOL-27, POOL-21: with subnet discovery the next ENI may lie in another subnet; a new one certainly may."""
+    """With subnet discovery the next ENI may lie in another subnet; a new one certainly may."""
     lab = Lab(Settings(warm_ip_target=16), instance_type="c5.xlarge").start().run(30)
     lab.vpc.faults.fail_next(ASSIGN, code, times=2)
     mark = lab.mark()
@@ -209,8 +219,9 @@ def test_an_exhausted_subnet_makes_the_pool_try_its_other_enis_and_then_a_new_on
     assert not lab.events(ev.SubnetExhausted)
 
 
+@pytest.mark.spec("POOL-27")
 def test_the_next_eni_is_asked_for_all_that_is_wanted() -> None:
-    """POOL-27: the walk goes on with the full count, and with its own fallback."""
+    """The walk goes on with the full count, and with its own fallback."""
     bench = Bench(Settings(warm_ip_target=5))
     bench.eni("eni-0", 0, primary=True)
     bench.eni("eni-1", 1)
@@ -228,9 +239,10 @@ def test_the_next_eni_is_asked_for_all_that_is_wanted() -> None:
     assert isinstance(bench.state.pool.work, Grow)
 
 
+@pytest.mark.spec("POOL-28")
 @pytest.mark.parametrize("code", [INSUFFICIENT_CIDR_BLOCKS, INSUFFICIENT_FREE_ADDRESSES])
 def test_without_discovery_an_exhausted_subnet_pauses_the_pool(code: str) -> None:
-    """POOL-28: the moment is remembered, the step ends without error and without a new ENI."""
+    """The moment is remembered, the step ends without error and without a new ENI."""
     lab = ready(msgspec.structs.replace(ADDRESSES, subnet_discovery=False))
     lab.vpc.faults.fail_next(ASSIGN, code, times=2)
     mark = lab.mark()
@@ -241,8 +253,9 @@ def test_without_discovery_an_exhausted_subnet_pauses_the_pool(code: str) -> Non
     assert lab.refused("two").reason in ("fragmented", "subnet_full")
 
 
+@pytest.mark.spec("POOL-28", "TV-44")
 def test_other_errors_do_not_pause() -> None:
-    """POOL-28, TV-44: a throttled request is tried again in the next cycle."""
+    """A throttled request is tried again in the next cycle."""
     lab = ready(ADDRESSES)
     lab.vpc.faults.fail_next(ASSIGN, "RequestLimitExceeded", times=2)
     lab.pod("one", 3)
@@ -253,16 +266,18 @@ def test_other_errors_do_not_pause() -> None:
     assert lab.shape() == [(2, 1)]
 
 
+@pytest.mark.spec("POOL-28")
 def test_a_fragmented_subnet_is_told_apart_from_a_full_one() -> None:
-    """POOL-28: a /27 has 26 free addresses and no free aligned block; the pod is told so."""
+    """A /27 has 26 free addresses and no free aligned block; the pod is told so."""
     lab = Lab(PREFIXES, subnet="10.0.0.0/27").start().run(10)
 
     assert {event.code for event in lab.events(ev.SubnetExhausted)} == {INSUFFICIENT_CIDR_BLOCKS}
     assert lab.refused("one").reason == "fragmented"
 
 
+@pytest.mark.spec("POOL-22")
 def test_an_eni_that_left_meanwhile_is_passed_over() -> None:
-    """POOL-22: the queue goes on with the next one, or the step ends."""
+    """The queue goes on with the next one, or the step ends."""
     bench = Bench(Settings(warm_ip_target=5))
     bench.eni("eni-0", 0, primary=True)
     bench.eni("eni-1", 1)
@@ -276,8 +291,9 @@ def test_an_eni_that_left_meanwhile_is_passed_over() -> None:
     assert started.call == AssignPrivateIpAddresses("eni-1", secondary_ips=5)
 
 
+@pytest.mark.spec("EC2-21")
 def test_unassign_takes_addresses_without_mask_and_prefixes_with_it() -> None:
-    """EC2-21: one call a kind, none for an empty list."""
+    """One call a kind, none for an empty list."""
     bench = Bench()
     bench.eni("eni-0", 0)
     eni = bench.state.enis["eni-0"]
@@ -290,8 +306,9 @@ def test_unassign_takes_addresses_without_mask_and_prefixes_with_it() -> None:
     ]
 
 
+@pytest.mark.spec("EC2-20")
 def test_a_call_is_settled_once() -> None:
-    """EC2-20: a second answer, or one of a call that nobody made, is not heard."""
+    """A second answer, or one of a call that nobody made, is not heard."""
     bench = Bench(Settings(warm_ip_target=1))
     bench.eni("eni-0", 0, primary=True)
     bench.wait(2.5)

@@ -50,12 +50,13 @@ def ec2(lab: Lab, since: int) -> list[str]:
 # ---- the request --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-1", "POOL-30")
 @pytest.mark.parametrize(
     ("settings", "pods", "secondary_ips", "prefixes"),
     [(SINGLE, 3, 1, -1), (Settings(warm_eni_target=1), 1, 3, -1), (PREFIXES, 33, -1, 1)],
 )
 def test_one_kind_of_count_is_sent(settings: Settings, pods: int, secondary_ips: int, prefixes: int) -> None:
-    """EC2-1, POOL-30: what is short in addresses, a whole ENI's worth without targets, or prefixes."""
+    """What is short in addresses, a whole ENI's worth without targets, or prefixes."""
     lab = Lab(settings).start().run(10)
     lab.pods(pods, 10)
 
@@ -63,16 +64,18 @@ def test_one_kind_of_count_is_sent(settings: Settings, pods: int, secondary_ips:
     assert (call.secondary_ips, call.prefixes) == (secondary_ips, prefixes)
 
 
+@pytest.mark.spec("EC2-2")
 def test_no_more_is_asked_for_than_an_eni_holds() -> None:
-    """EC2-2: the count is capped at L; the rest comes with the next ENI."""
+    """The count is capped at L; the rest comes with the next ENI."""
     lab = Lab(Settings(warm_ip_target=8)).start().run(30)
 
     assert [call.secondary_ips for call in lab.calls(CreateNetworkInterface)] == [3, 2]
     assert lab.shape() == [(3, 0), (3, 0), (2, 0)]
 
 
+@pytest.mark.spec("EC2-1", "EC2-3", "TV-76")
 def test_the_description_and_the_tags_say_whose_it_is() -> None:
-    """EC2-1, EC2-3, TV-76: description, instance id, creation time, cluster name and owner, extra tags over all."""
+    """Description, instance id, creation time, cluster name and owner, extra tags over all."""
     extra = {"team": "net", "eks:eni:owner": "us"}
     lab = full(msgspec.structs.replace(SINGLE, cluster_name="blue", additional_eni_tags=extra))
     mark = grown(lab)
@@ -89,6 +92,7 @@ def test_the_description_and_the_tags_say_whose_it_is() -> None:
     assert list(call.tags) == sorted(call.tags)
 
 
+@pytest.mark.spec("EC2-3")
 @pytest.mark.parametrize(
     ("instant", "text"),
     [
@@ -97,12 +101,13 @@ def test_the_description_and_the_tags_say_whose_it_is() -> None:
     ],
 )  # fmt: skip
 def test_an_instant_is_written_as_rfc_3339(instant: int, text: str) -> None:
-    """EC2-3: UTC, whole seconds."""
+    """UTC, whole seconds."""
     assert rfc3339(instant * 10**9) == text
 
 
+@pytest.mark.spec("EC2-3")
 def test_without_a_cluster_name_there_is_no_cluster_tag() -> None:
-    """EC2-3: only the instance id and the creation time."""
+    """Only the instance id and the creation time."""
     lab = full()
     mark = grown(lab)
 
@@ -110,8 +115,9 @@ def test_without_a_cluster_name_there_is_no_cluster_tag() -> None:
     assert "cluster.k8s.amazonaws.com/name" not in call.tags and "eks:eni:owner" not in call.tags
 
 
+@pytest.mark.spec("EC2-1", "POOL-52")
 def test_the_cached_groups_are_sent_sorted() -> None:
-    """EC2-1, POOL-52: those of the primary ENI, ascending."""
+    """Those of the primary ENI, ascending."""
     lab = Lab(SINGLE)
     row = lab.vpc.enis[lab.primary]
     lab.vpc.install((msgspec.structs.replace(row, security_groups=("sg-9", "sg-1", "sg-5")),), lab.now)
@@ -121,8 +127,9 @@ def test_the_cached_groups_are_sent_sorted() -> None:
     assert lab.calls(CreateNetworkInterface)[0].security_groups == ("sg-1", "sg-5", "sg-9")
 
 
+@pytest.mark.spec("EC2-10", "POOL-30")
 def test_the_calls_come_in_order() -> None:
-    """EC2-10, POOL-30: create, index, attach, delete-on-termination, wait, host set-up; then it is in the store."""
+    """Create, index, attach, delete-on-termination, wait, host set-up; then it is in the store."""
     lab = full()
     mark = grown(lab)
 
@@ -139,8 +146,9 @@ def test_the_calls_come_in_order() -> None:
     assert lab.engine.requests["DescribeSubnets"] == 3 and lab.engine.requests["DescribeInstances"] == 1
 
 
+@pytest.mark.spec("DM-3", "INIT-37")
 def test_an_eni_ages_from_when_it_is_ready() -> None:
-    """DM-3, INIT-37: the record that brings it into the store is its birth."""
+    """The record that brings it into the store is its birth."""
     lab = full(latency="realistic")
     mark = grown(lab, 60)
 
@@ -157,6 +165,7 @@ def tags(role: str | None, cluster: str = "") -> dict[str, str]:
     return found | ({f"cni.networking.k8s.aws/cluster/{cluster}": "shared"} if cluster else {})
 
 
+@pytest.mark.spec("POOL-45", "TV-78")
 @pytest.mark.parametrize(
     ("primary", "role", "cluster", "name", "valid"),
     [
@@ -170,13 +179,14 @@ def tags(role: str | None, cluster: str = "") -> dict[str, str]:
 def test_which_subnets_may_carry_a_new_eni(
     primary: bool, role: str | None, cluster: str, name: str, valid: bool
 ) -> None:
-    """POOL-45, TV-78: the role tag first, then the cluster rule, which an untagged primary subnet is spared."""
+    """The role tag first, then the cluster rule, which an untagged primary subnet is spared."""
     bench = Bench(Settings(cluster_name=name))
     subnet = Subnet("subnet-1" if primary else "subnet-2", "10.0.0.0/24", 10, tags=tags(role, cluster))
 
     assert valid_for_creation(bench.state, subnet) is valid
 
 
+@pytest.mark.spec("POOL-46")
 @pytest.mark.parametrize(
     ("role", "cluster", "name", "out"),
     [
@@ -185,7 +195,7 @@ def test_which_subnets_may_carry_a_new_eni(
     ],
 )  # fmt: skip
 def test_which_subnets_exclude_their_enis(role: str | None, cluster: str, name: str, out: bool) -> None:
-    """POOL-46: "0" excludes, another value leaves it to the cluster rule, no tag never does."""
+    """"0" excludes, another value leaves it to the cluster rule, no tag never does."""
     bench = Bench(Settings(cluster_name=name))
 
     seen = excluded(bench.state, (Subnet("subnet-1", "10.0.0.0/24", 10, tags=tags(role, cluster)),))
@@ -193,8 +203,9 @@ def test_which_subnets_exclude_their_enis(role: str | None, cluster: str, name: 
     assert seen == (("subnet-1",) if out else ())
 
 
+@pytest.mark.spec("POOL-43")
 def test_the_subnet_with_most_free_addresses_comes_first() -> None:
-    """POOL-43: descending, equals in EC2's order, invalid ones left out."""
+    """Descending, equals in EC2's order, invalid ones left out."""
     bench = Bench()
     subnets = tuple(
         Subnet(name, "10.0.0.0/24", free, tags=tags(role))
@@ -204,8 +215,9 @@ def test_the_subnet_with_most_free_addresses_comes_first() -> None:
     assert candidates(bench.state, subnets) == ("b", "subnet-1", "a")
 
 
+@pytest.mark.spec("POOL-43")
 def test_subnets_are_tried_until_one_gives() -> None:
-    """POOL-43: each try has a token of its own; the ENI lies where it was made."""
+    """Each try has a token of its own; the ENI lies where it was made."""
     lab = full()
     larger = lab.subnet("10.0.4.0/22", tags("1"))
     other = lab.subnet("10.0.8.0/23", tags("1"))
@@ -219,8 +231,9 @@ def test_subnets_are_tried_until_one_gives() -> None:
     assert lab.counted(mark) == [] and not lab.state.exhausted_at
 
 
+@pytest.mark.spec("POOL-43", "POOL-30")
 def test_when_all_subnets_fail_the_last_error_counts() -> None:
-    """POOL-43, POOL-30: an insufficient one starts the 120 s pause and is counted twice."""
+    """An insufficient one starts the 120 s pause and is counted twice."""
     lab = full()
     lab.subnet("10.0.4.0/22", tags("1"))
     lab.vpc.faults.fail_next(CREATE, "InternalError")
@@ -231,8 +244,9 @@ def test_when_all_subnets_fail_the_last_error_counts() -> None:
     assert lab.state.exhausted_at and len(lab.calls(CreateNetworkInterface, mark)) == 2
 
 
+@pytest.mark.spec("POOL-30", "EC2-4")
 def test_the_address_limit_is_an_ordinary_error_at_creation() -> None:
-    """POOL-30, EC2-4: no re-read, no smaller count, no pause."""
+    """No re-read, no smaller count, no pause."""
     lab = full()
     lab.vpc.faults.fail_next(CREATE, "PrivateIpAddressLimitExceeded")
     mark = grown(lab, 3)
@@ -241,9 +255,10 @@ def test_the_address_limit_is_an_ordinary_error_at_creation() -> None:
     assert not lab.state.exhausted_at and ec2(lab, mark) == [CREATE]
 
 
+@pytest.mark.spec("POOL-43", "POOL-50")
 @pytest.mark.parametrize("discovery", [True, False])
 def test_no_valid_subnet_is_an_error(discovery: bool) -> None:
-    """POOL-43, POOL-50: nothing is created where every subnet, or without discovery the primary one, is tagged 0."""
+    """Nothing is created where every subnet, or without discovery the primary one, is tagged 0."""
     lab = full(msgspec.structs.replace(SINGLE, subnet_discovery=discovery))
     lab.tag_subnet(lab.node.subnet, tags("0"))
     mark = grown(lab, 3)
@@ -255,9 +270,10 @@ def test_no_valid_subnet_is_an_error(discovery: bool) -> None:
     assert ec2(lab, mark) == []
 
 
+@pytest.mark.spec("POOL-44", "POOL-50")
 @pytest.mark.parametrize("discovery", [True, False])
 def test_without_describe_subnets_the_primary_subnet_is_used(discovery: bool) -> None:
-    """POOL-44, POOL-50: the failing check is only logged; with discovery off it never chose."""
+    """The failing check is only logged; with discovery off it never chose."""
     lab = full(msgspec.structs.replace(SINGLE, subnet_discovery=discovery))
     lab.subnet("10.0.4.0/22", tags("1"))
     lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation")
@@ -267,8 +283,9 @@ def test_without_describe_subnets_the_primary_subnet_is_used(discovery: bool) ->
     assert len(lab.state.enis) == 2 and lab.counted(mark) == []
 
 
+@pytest.mark.spec("POOL-50")
 def test_without_discovery_other_subnets_are_not_used() -> None:
-    """POOL-50: the primary subnet only, however full it is."""
+    """The primary subnet only, however full it is."""
     lab = full(msgspec.structs.replace(SINGLE, subnet_discovery=False))
     lab.subnet("10.0.4.0/22", tags("1"))
     lab.vpc.faults.fail_next(CREATE, "InsufficientFreeAddressesInSubnet")

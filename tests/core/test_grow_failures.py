@@ -69,33 +69,37 @@ def indexed(*attachments: Attachment) -> Grow | None:
     return work
 
 
+@pytest.mark.spec("EC2-5", "EC2-6", "TV-70")
 @pytest.mark.parametrize(
     ("taken", "index"), [((0, 3), 1), ((0, 1, 2), 3), ((0,), 1), ((0, 1, 100), 2), ((*range(99), 250), 99)]
 )
 def test_the_smallest_free_index_is_taken(taken: tuple[int, ...], index: int) -> None:
-    """EC2-5, EC2-6, TV-70: 0..99 are searched; an attachment at 100 or above is no obstacle and no crash."""
+    """0..99 are searched; an attachment at 100 or above is no obstacle and no crash."""
     work = indexed(*(Attachment(f"eni-{device}", device) for device in taken))
 
     assert work is not None and (work.step, work.device) == ("attach", index)
 
 
+@pytest.mark.spec("EC2-5")
 def test_attachments_on_another_card_take_no_index() -> None:
-    """EC2-5: only the target card's count."""
+    """Only the target card's count."""
     work = indexed(Attachment("eni-0", 0), Attachment("eni-x", 1, card=1))
 
     assert work is not None and work.device == 1
 
 
+@pytest.mark.spec("EC2-5", "EC2-8", "TV-70")
 def test_without_a_free_index_the_new_eni_is_deleted() -> None:
-    """EC2-5, EC2-8, TV-70: all of 0..99 taken."""
+    """All of 0..99 taken."""
     work = indexed(*(Attachment(f"eni-{device}", device) for device in range(100)))
 
     assert work is not None and work.step == "undo_delete"
     assert "no free device index" in work.error
 
 
+@pytest.mark.spec("EC2-8")
 def test_without_describe_instances_the_new_eni_is_deleted() -> None:
-    """EC2-8: a failing index search is like a failing attach."""
+    """A failing index search is like a failing attach."""
     lab = full()
     lab.vpc.faults.fail_next("DescribeInstances", "UnauthorizedOperation", "no")
     mark = grown(lab, 3)
@@ -108,8 +112,9 @@ def test_without_describe_instances_the_new_eni_is_deleted() -> None:
 # ---- attach, modify -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-7", "EC2-8", "TV-71")
 def test_an_eni_that_cannot_be_attached_is_deleted() -> None:
-    """EC2-7, EC2-8, TV-71: one try; the attach error is what is reported; the next cycle starts over."""
+    """One try; the attach error is what is reported; the next cycle starts over."""
     lab = full()
     lab.vpc.faults.fail_next(ATTACH, "AttachmentLimitExceeded", "too many")
     mark = grown(lab, 3)
@@ -122,8 +127,9 @@ def test_an_eni_that_cannot_be_attached_is_deleted() -> None:
     assert lab.shape() == [(3, 3), (1, 0)]
 
 
+@pytest.mark.spec("EC2-8", "EC2-24")
 def test_an_eni_that_cannot_be_deleted_is_given_up_after_twelve_tries() -> None:
-    """EC2-8, EC2-24: the clean-up's failure is counted on its own; the attach error still counts."""
+    """The clean-up's failure is counted on its own; the attach error still counts."""
     lab = full()
     lab.vpc.faults.fail_next(ATTACH, "AttachmentLimitExceeded", "too many")
     lab.vpc.faults.fail_next(DELETE, "InternalError", times=12)
@@ -134,8 +140,9 @@ def test_an_eni_that_cannot_be_deleted_is_given_up_after_twelve_tries() -> None:
     assert lab.shape() == [(3, 3), (1, 0)] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-9")
 def test_an_eni_that_would_outlive_its_instance_is_taken_back() -> None:
-    """EC2-9: no delete-on-termination: detached, deleted after 2 s, and it is the modify error that is reported."""
+    """No delete-on-termination: detached, deleted after 2 s, and it is the modify error that is reported."""
     lab = full()
     lab.vpc.faults.fail_next(MODIFY, "UnauthorizedOperation", "not allowed")
     mark = grown(lab, 4.9)
@@ -149,8 +156,9 @@ def test_an_eni_that_would_outlive_its_instance_is_taken_back() -> None:
     assert lab.leaks() == [] and not lab.state.pending
 
 
+@pytest.mark.spec("EC2-9")
 def test_a_failing_clean_up_after_modify_is_counted() -> None:
-    """EC2-9: twelve tries of detach, then ENICleanupUponModifyNetworkErr; still attached, it is adopted later."""
+    """Twelve tries of detach, then ENICleanupUponModifyNetworkErr; still attached, it is adopted later."""
     lab = full()
     lab.vpc.faults.fail_next(MODIFY, "UnauthorizedOperation", "not allowed")
     lab.vpc.faults.fail_next(DETACH, "InternalError", times=12)
@@ -162,8 +170,9 @@ def test_a_failing_clean_up_after_modify_is_counted() -> None:
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-8")
 def test_the_code_of_the_failure_becomes_the_reason_of_refusals() -> None:
-    """EC2-8: a pod refused meanwhile is told that a permission is missing, wherever in the sequence it was."""
+    """A pod refused meanwhile is told that a permission is missing, wherever in the sequence it was."""
     lab = full()
     lab.pod("last")
     lab.vpc.faults.fail_next(ATTACH, "UnauthorizedOperation")
@@ -175,8 +184,9 @@ def test_the_code_of_the_failure_becomes_the_reason_of_refusals() -> None:
 # ---- waiting for metadata -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-14")
 def test_the_wait_goes_on_until_metadata_shows_the_eni() -> None:
-    """EC2-14: as often as it takes within twelve tries, ever longer apart."""
+    """As often as it takes within twelve tries, ever longer apart."""
     lab = full()
     hide_new(lab, 5)
     mark = grown(lab, 10)
@@ -187,8 +197,9 @@ def test_the_wait_goes_on_until_metadata_shows_the_eni() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-14", "POOL-30", "REC-6")
 def test_after_twelve_tries_the_eni_is_left_to_the_reconcile() -> None:
-    """EC2-14, POOL-30, REC-6: counted, left attached, adopted by a later reconcile with what it holds."""
+    """Counted, left attached, adopted by a later reconcile with what it holds."""
     lab = full()
     hide_new(lab)
     mark = lab.mark()
@@ -203,11 +214,12 @@ def test_after_twelve_tries_the_eni_is_left_to_the_reconcile() -> None:
     assert len(lab.state.enis) == 2 and lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-14", "EC2-22", "EC2-24")
 @pytest.mark.parametrize(
     ("backoff", "seconds"), [(WAIT_BACKOFF, 162.3), (DETACH_BACKOFF, 222.2), (DELETE_BACKOFF, 303.5)]
 )
 def test_twelve_tries_take_their_time(backoff: Backoff, seconds: float) -> None:
-    """EC2-14, EC2-22, EC2-24: min(start * 2^(k-1), 60 s) between tries, and up to 15 % more."""
+    """Min(start * 2^(k-1), 60 s) between tries, and up to 15 % more."""
     bench = Bench()
     waits = [backoff.delay(bench.state, k) / SECOND for k in range(1, backoff.tries)]
     plain = [min(backoff.start / SECOND * 2 ** (k - 1), 60) for k in range(1, backoff.tries)]
@@ -217,6 +229,7 @@ def test_twelve_tries_take_their_time(backoff: Backoff, seconds: float) -> None:
     assert waits != plain and waits == [backoff.delay(bench.state, k) / SECOND for k in range(1, backoff.tries)]
 
 
+@pytest.mark.spec("EC2-14", "TV-73")
 @pytest.mark.parametrize(
     ("settings", "shown", "taken"),
     [
@@ -227,7 +240,7 @@ def test_twelve_tries_take_their_time(backoff: Backoff, seconds: float) -> None:
     ],
 )  # fmt: skip
 def test_a_part_of_what_was_asked_does_after_twelve_tries(settings: Settings, shown: int, taken: bool) -> None:
-    """EC2-14, TV-73: three are asked for; with one of them at least the ENI is taken, one prefix of several does."""
+    """Three are asked for; with one of them at least the ENI is taken, one prefix of several does."""
     lab = Lab(settings)
     lab.vpc.faults.metadata_shows(lambda view: partly(view, shown))
     lab.start().until(lambda: bool(lab.events(ev.EniAttached)))
@@ -250,8 +263,9 @@ def partly(view: MetadataView, shown: int) -> MetadataView:
     return msgspec.structs.replace(view, enis=(*others, short))
 
 
+@pytest.mark.spec("EC2-14")
 def test_metadata_that_fails_is_a_try() -> None:
-    """EC2-14: an error of the read counts like an ENI that is not shown."""
+    """An error of the read counts like an ENI that is not shown."""
     lab = full()
     mark = lab.mark()
     lab.pod("new")
@@ -262,8 +276,9 @@ def test_metadata_that_fails_is_a_try() -> None:
     assert lab.shape() == [(3, 3), (1, 0)]
 
 
+@pytest.mark.spec("INIT-38", "POOL-30")
 def test_an_eni_whose_host_set_up_fails_stays_attached_and_is_adopted_later() -> None:
-    """INIT-38, POOL-30: counted, not in the store; the next reconcile sets it up."""
+    """Counted, not in the store; the next reconcile sets it up."""
     lab = full()
     answers: list[Outcome] = [Failed("", "no link")]
     lab.engine._host = lambda call: answers.pop() if isinstance(call, SetUpEni) and answers else Succeeded()
@@ -278,8 +293,9 @@ def test_an_eni_whose_host_set_up_fails_stays_attached_and_is_adopted_later() ->
 # ---- no answer ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-1")
 def test_a_create_without_answer_is_found_by_its_token() -> None:
-    """EC2-1: no second ENI is made; the one that EC2 made goes on its way."""
+    """No second ENI is made; the one that EC2 made goes on its way."""
     lab = full()
     lab.vpc.faults.lose_next(CREATE, effect=True)
     mark = grown(lab)
@@ -288,8 +304,9 @@ def test_a_create_without_answer_is_found_by_its_token() -> None:
     assert len(lab.vpc.enis) == 2 and lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-1")
 def test_a_create_without_answer_and_effect_is_given_up() -> None:
-    """EC2-1: sought a few times in vain; then an error, and the next cycle makes a new one."""
+    """Sought a few times in vain; then an error, and the next cycle makes a new one."""
     lab = full()
     lab.vpc.faults.lose_next(CREATE, effect=False)
     mark = grown(lab, 30)
@@ -299,10 +316,11 @@ def test_a_create_without_answer_and_effect_is_given_up() -> None:
     assert lab.shape() == [(3, 3), (1, 0)] and lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-1", "EC2-7", "EC2-9")
 @pytest.mark.parametrize("effect", [True, False])
 @pytest.mark.parametrize("action", [ATTACH, MODIFY, CREATE])
 def test_an_answer_that_never_came_leaves_nothing_behind(action: str, effect: bool) -> None:
-    """EC2-1, EC2-7, EC2-9: whatever the effect was, the pool ends up as wanted and EC2 holds nothing else."""
+    """Whatever the effect was, the pool ends up as wanted and EC2 holds nothing else."""
     lab = full()
     lab.vpc.faults.lose_next(action, effect=effect)
     grown(lab, 300)
@@ -311,10 +329,11 @@ def test_an_answer_that_never_came_leaves_nothing_behind(action: str, effect: bo
     assert lab.shape() == [(3, 3), (1, 0)] and len(lab.vpc.enis) == 2
 
 
+@pytest.mark.spec("EC2-8", "EC2-9", "EC2-24")
 @pytest.mark.parametrize("effect", [True, False])
 @pytest.mark.parametrize(("first", "second"), [(ATTACH, DELETE), (MODIFY, DETACH), (MODIFY, DELETE)])
 def test_a_clean_up_without_answer_is_repeated(first: str, second: str, effect: bool) -> None:
-    """EC2-8, EC2-9, EC2-24: a repeat that finds nothing left is done."""
+    """A repeat that finds nothing left is done."""
     lab = full()
     lab.vpc.faults.fail_next(first, "InternalError")
     lab.vpc.faults.lose_next(second, effect=effect)
@@ -324,9 +343,10 @@ def test_a_clean_up_without_answer_is_repeated(first: str, second: str, effect: 
     assert lab.leaks() == [] and lab.quiet() and len(lab.vpc.enis) == 2
 
 
+@pytest.mark.spec("EC2-25")
 @pytest.mark.parametrize("look", ["FindNetworkInterfaces", "DescribeNetworkInterfaces"])
 def test_looking_for_a_lost_eni_survives_errors(look: str) -> None:
-    """EC2-25: a failing read is tried again before the ENI is given up."""
+    """A failing read is tried again before the ENI is given up."""
     lab = full()
     lab.vpc.faults.lose_next(CREATE if look.startswith("Find") else ATTACH, effect=True)
     lab.vpc.faults.fail_next(look, "InternalError", times=2)
@@ -335,8 +355,9 @@ def test_looking_for_a_lost_eni_survives_errors(look: str) -> None:
     assert len(lab.vpc.enis) == 2 and lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-9")
 def test_modify_without_answer_is_sent_twice_at_most() -> None:
-    """EC2-9: setting the flag again does no harm; after a second silence the ENI is taken back."""
+    """Setting the flag again does no harm; after a second silence the ENI is taken back."""
     lab = full()
     lab.vpc.faults.lose_next(MODIFY, effect=True, times=2)
     mark = grown(lab, 4.9)
@@ -345,8 +366,9 @@ def test_modify_without_answer_is_sent_twice_at_most() -> None:
     assert [call.attachment != "" for call in lab.calls(ModifyNetworkInterfaceAttribute, mark)] == [True, True]
 
 
+@pytest.mark.spec("POOL-13")
 def test_no_step_waits_for_a_beat() -> None:
-    """POOL-13: the steps of one ENI follow each other at once; only waits and retries take time."""
+    """The steps of one ENI follow each other at once; only waits and retries take time."""
     lab = full()
     mark = grown(lab, 3)
 

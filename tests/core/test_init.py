@@ -64,8 +64,9 @@ def failed_at(lab: Lab, start: Callable[[], object]) -> ev.InitFailed:
 # ---- the first start ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INIT-17", "INIT-18", "INIT-22", "INIT-24", "INIT-31", "INIT-33")
 def test_a_fresh_node_is_set_up_in_order() -> None:
-    """INIT-17, INIT-18, INIT-22, INIT-24, INIT-31, INIT-33: host, tags, ENI, groups, one increase; ready comes last."""
+    """Host, tags, ENI, groups, one increase; ready comes last."""
     lab = Lab(SINGLE).start()
 
     assert names(lab) == ["SetUpHost", "CreateTags", "ModifyNetworkInterfaceAttribute", "AssignPrivateIpAddresses"]
@@ -75,6 +76,7 @@ def test_a_fresh_node_is_set_up_in_order() -> None:
     assert lab.state.vpc_cidrs == ("10.0.0.0/16",) and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-37", "DM-9")
 def test_the_primary_eni_needs_no_host_set_up_of_its_own() -> None:
     """INIT-37 (7), DM-9: table 254, no SetUpEni; secondary ENIs get theirs."""
     lab = Lab(SINGLE)
@@ -87,6 +89,7 @@ def test_the_primary_eni_needs_no_host_set_up_of_its_own() -> None:
     assert (primary.primary_ip, other.primary_ip) == (lab.node.primary_ip, lab.vpc.enis[eni].addresses[0])
 
 
+@pytest.mark.spec("INIT-37", "INIT-40")
 def test_every_address_but_the_primary_one_comes_into_the_store() -> None:
     """INIT-37 (8), INIT-40: as /32, prefixes as /28; a prefix of another length is skipped."""
     quirks = Quirks(restart_trusts_metadata=True)
@@ -104,8 +107,9 @@ def test_every_address_but_the_primary_one_comes_into_the_store() -> None:
     assert lab.state.enis[lab.primary].blocks == {} and len(row.addresses) == 1
 
 
+@pytest.mark.spec("INIT-24", "EC2-15")
 def test_tags_are_synced_before_the_set_up() -> None:
-    """INIT-24, EC2-15: only what is missing is sent; five tries."""
+    """Only what is missing is sent; five tries."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("CreateTags", "RequestLimitExceeded", times=4)
     lab.start().run(30)
@@ -117,32 +121,35 @@ def test_tags_are_synced_before_the_set_up() -> None:
 # ---- what is fatal ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INIT-17")
 def test_without_metadata_there_is_no_start() -> None:
-    """INIT-17: the read fails."""
+    """The read fails."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("ReadMetadata", "", "connection refused")
 
     assert failed_at(lab, lab.start) == ev.InitFailed("metadata", "", "connection refused")
 
 
+@pytest.mark.spec("INIT-17", "INIT-20")
 def test_metadata_without_any_eni_is_no_metadata() -> None:
-    """INIT-17, INIT-20: an instance has a primary ENI at least."""
+    """An instance has a primary ENI at least."""
     lab = Lab(SINGLE)
     lab.vpc.faults.metadata_shows(MetadataView())
 
     assert failed_at(lab, lab.start).step == "metadata"
 
 
+@pytest.mark.spec("INIT-18")
 def test_a_host_that_cannot_be_set_up_ends_the_start() -> None:
-    """INIT-18."""
     lab = Lab(SINGLE)
     host_fails(lab, SetUpHost, "iptables: permission denied", 1)
 
     assert failed_at(lab, lab.start) == ev.InitFailed("host", "", "iptables: permission denied")
 
 
+@pytest.mark.spec("INIT-20", "EC2-30")
 def test_describe_all_is_tried_twelve_times() -> None:
-    """INIT-20, EC2-30: eleven failures are survived, k * 10 ms apart, the twelfth is fatal."""
+    """Eleven failures are survived, k * 10 ms apart, the twelfth is fatal."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("DescribeNetworkInterfaces", "InternalError", times=11)
     lab.start().run(1)
@@ -156,8 +163,9 @@ def test_describe_all_is_tried_twelve_times() -> None:
     )
 
 
+@pytest.mark.spec("INIT-20", "EC2-30")
 def test_an_eni_that_ec2_does_not_know_is_left_out() -> None:
-    """INIT-20, EC2-30: metadata still shows it; its id is dropped from the request, at once."""
+    """Metadata still shows it; its id is dropped from the request, at once."""
     lab = Lab(SINGLE)
     eni = lab.foreign(addresses=1)
     lab.vpc.faults.fail_next(
@@ -168,8 +176,9 @@ def test_an_eni_that_ec2_does_not_know_is_left_out() -> None:
     assert list(lab.state.enis) == [lab.primary] and lab.state.phase == "ready"
 
 
+@pytest.mark.spec("INIT-24")
 def test_tags_that_cannot_be_set_end_the_start() -> None:
-    """INIT-24: after five tries."""
+    """After five tries."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("CreateTags", "UnauthorizedOperation", "no", times=5)
 
@@ -177,8 +186,9 @@ def test_tags_that_cannot_be_set_end_the_start() -> None:
     assert (event.step, event.code) == ("tag", "UnauthorizedOperation")
 
 
+@pytest.mark.spec("INIT-33", "POOL-20")
 def test_an_assign_that_fails_at_pre_scaling_ends_the_start() -> None:
-    """INIT-33, POOL-20: only address assignment on an existing ENI can; the fallback failed too."""
+    """Only address assignment on an existing ENI can; the fallback failed too."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "InternalError", times=2)
 
@@ -187,8 +197,9 @@ def test_an_assign_that_fails_at_pre_scaling_ends_the_start() -> None:
     assert lab.counted() == ["increaseIPPoolAllocIPAddressesFailed"]
 
 
+@pytest.mark.spec("POOL-20", "POOL-26")
 def test_a_re_read_that_fails_at_pre_scaling_ends_the_start() -> None:
-    """POOL-20, POOL-26: its error propagates as the fill's own."""
+    """Its error propagates as the fill's own."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "PrivateIpAddressLimitExceeded")
     lab.engine.start()
@@ -201,9 +212,10 @@ def test_a_re_read_that_fails_at_pre_scaling_ends_the_start() -> None:
 # ---- what is not --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-20", "POOL-28")
 @pytest.mark.parametrize("discovery", [True, False])
 def test_an_exhausted_subnet_does_not_end_the_start(discovery: bool) -> None:
-    """POOL-20, POOL-28: a failed ENI allocation is not fatal, nor is the exhaustion that starts the pause."""
+    """A failed ENI allocation is not fatal, nor is the exhaustion that starts the pause."""
     lab = Lab(msgspec.structs.replace(SINGLE, subnet_discovery=discovery))
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "InsufficientFreeAddressesInSubnet", times=2)
     lab.vpc.faults.fail_next("CreateNetworkInterface", "InsufficientFreeAddressesInSubnet")
@@ -212,8 +224,9 @@ def test_an_exhausted_subnet_does_not_end_the_start(discovery: bool) -> None:
     assert lab.state.phase == "ready" and lab.state.exhausted_at
 
 
+@pytest.mark.spec("POOL-20")
 def test_one_increase_at_most_runs_before_the_node_is_ready() -> None:
-    """POOL-20: a pool that needs three ENIs gets one now and the others in later cycles."""
+    """A pool that needs three ENIs gets one now and the others in later cycles."""
     lab = Lab(Settings(warm_ip_target=9)).start()
     at_ready = lab.shape()
     lab.run(60)
@@ -222,15 +235,17 @@ def test_one_increase_at_most_runs_before_the_node_is_ready() -> None:
     assert lab.shape() == [(3, 0), (3, 0), (3, 0)]
 
 
+@pytest.mark.spec("INIT-33", "INIT-35")
 def test_a_pool_that_is_not_low_needs_no_increase() -> None:
-    """INIT-33, INIT-35: max pods 0, for one, is never low."""
+    """Max pods 0, for one, is never low."""
     lab = Lab(SINGLE, max_pods=0).start().run(60)
 
     assert not lab.events(ev.PoolActed) and not lab.calls(AssignPrivateIpAddresses)
 
 
+@pytest.mark.spec("INIT-24", "INIT-31", "INIT-33")
 def test_with_provisioning_disabled_nothing_is_tagged_grouped_or_scaled() -> None:
-    """INIT-24, INIT-31, INIT-33: the other steps are walked."""
+    """The other steps are walked."""
     lab = Lab(msgspec.structs.replace(SINGLE, provisioning_disabled=True))
     lab.foreign(addresses=2)
     lab.start()
@@ -239,9 +254,10 @@ def test_with_provisioning_disabled_nothing_is_tagged_grouped_or_scaled() -> Non
     assert lab.shape() == [(0, 0), (2, 0)]
 
 
+@pytest.mark.spec("INIT-25", "INIT-34", "INIT-38")
 @pytest.mark.parametrize(("failures", "tries", "adopted"), [(1, 2, True), (5, 6, True), (6, 6, False)])
 def test_an_enis_set_up_is_tried_six_times_ten_seconds_apart(failures: int, tries: int, adopted: bool) -> None:
-    """INIT-25, INIT-34, INIT-38: then a warning, the counter, and the start goes on without that ENI."""
+    """Then a warning, the counter, and the start goes on without that ENI."""
     lab = Lab(SINGLE)
     eni = lab.foreign(addresses=1)
     host_fails(lab, SetUpEni, "no route", failures)
@@ -252,8 +268,9 @@ def test_an_enis_set_up_is_tried_six_times_ten_seconds_apart(failures: int, trie
     assert lab.counted() == ([] if adopted else ["waitENIAttachedMaxRetryExceeded"])
 
 
+@pytest.mark.spec("INIT-34")
 def test_a_missing_link_is_not_waited_for() -> None:
-    """INIT-34: with that text in the error a retry is pointless; the reconcile adopts the ENI later."""
+    """With that text in the error a retry is pointless; the reconcile adopts the ENI later."""
     lab = Lab(Settings(warm_eni_target=1))
     eni = lab.foreign(addresses=1)
     host_fails(lab, SetUpEni, f"{LINK_NOT_FOUND} 02:00:00:00:00:01", 1)
@@ -265,9 +282,10 @@ def test_a_missing_link_is_not_waited_for() -> None:
     assert eni in lab.state.enis and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-34", "INIT-38", "TV-52")
 @pytest.mark.parametrize(("failures", "ready", "adopted"), [(1, 10.0, True), (5, 50.0, True), (6, 50.0, False)])
 def test_the_exclusion_check_is_retried_like_the_set_up(failures: int, ready: float, adopted: bool) -> None:
-    """INIT-34, INIT-38 (5), TV-52: DescribeSubnets fails: counted at last, with upstream's words, and left out."""
+    """INIT-38 (5), TV-52: DescribeSubnets fails: counted at last, with upstream's words, and left out."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("DescribeSubnets", "InternalError", "no", times=failures)
     lab.start().run(55)
@@ -279,8 +297,9 @@ def test_the_exclusion_check_is_retried_like_the_set_up(failures: int, ready: fl
     assert all("checking to excluded configured subnet" in text for text in texts)
 
 
+@pytest.mark.spec("POOL-44", "POOL-46", "INIT-37")
 def test_a_node_may_do_without_the_permission_to_describe_subnets() -> None:
-    """POOL-44, POOL-46, INIT-37: nobody is excluded, ENIs are set up in full, the pool grows in the primary subnet."""
+    """Nobody is excluded, ENIs are set up in full, the pool grows in the primary subnet."""
     lab = Lab(SINGLE)
     found = lab.foreign(addresses=1)
     lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", times=ALWAYS)
@@ -295,8 +314,9 @@ def test_a_node_may_do_without_the_permission_to_describe_subnets() -> None:
     assert lab.counted() == [] and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-34")
 def test_the_pause_between_checks_counts_from_the_answer() -> None:
-    """INIT-34: ten seconds after the failure was known, however long the read took."""
+    """Ten seconds after the failure was known, however long the read took."""
     lab = Lab(SINGLE, latency="realistic")
     lab.vpc.faults.fail_next("DescribeSubnets", "InternalError", times=3)
     lab.start().run(60)
@@ -306,6 +326,7 @@ def test_the_pause_between_checks_counts_from_the_answer() -> None:
     assert all(b - a > 10 * SECOND for a, b in pairwise(answers))
 
 
+@pytest.mark.spec("INIT-37")
 def test_no_exclusion_check_without_discovery() -> None:
     """INIT-37 (5): no DescribeSubnets, nobody is excluded."""
     lab = Lab(msgspec.structs.replace(SINGLE, subnet_discovery=False))
@@ -315,6 +336,7 @@ def test_no_exclusion_check_without_discovery() -> None:
     assert lab.engine.requests["DescribeSubnets"] == 0 and not lab.state.enis[lab.primary].excluded
 
 
+@pytest.mark.spec("INIT-37", "POOL-46", "POOL-47")
 def test_one_describe_of_the_subnets_serves_all_enis() -> None:
     """INIT-37 (5), POOL-46, POOL-47: the ENIs of a subnet tagged 0 are flagged."""
     lab = Lab(msgspec.structs.replace(SINGLE, provisioning_disabled=True))
@@ -326,8 +348,9 @@ def test_one_describe_of_the_subnets_serves_all_enis() -> None:
     assert [eni.excluded for eni in lab.state.enis.values()] == [True, True]
 
 
+@pytest.mark.spec("POOL-45", "POOL-47", "TV-42")
 def test_the_pool_grows_in_another_subnet_where_the_primary_one_is_excluded() -> None:
-    """POOL-45, POOL-47, TV-42: the primary ENI gets nothing; the new ENI lies in a subnet with a tag."""
+    """The primary ENI gets nothing; the new ENI lies in a subnet with a tag."""
     lab = Lab(SINGLE)
     other = lab.subnet("10.0.9.0/24", {"kubernetes.io/role/cni": "1"})
     lab.tag_subnet(lab.node.subnet, EXCLUDED)
@@ -341,8 +364,9 @@ def test_the_pool_grows_in_another_subnet_where_the_primary_one_is_excluded() ->
 # ---- the last steps ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INIT-29")
 def test_rules_of_recovered_pods_are_refreshed() -> None:
-    """INIT-29: (address, table) of each; none without pods; a failure is logged."""
+    """(address, table) of each; none without pods; a failure is logged."""
     lab = Lab(SINGLE).start().run(10)
     granted = lab.pod("one")
     first = lab.calls(RefreshPodRules)
@@ -355,8 +379,9 @@ def test_rules_of_recovered_pods_are_refreshed() -> None:
     assert lab.state.phase == "ready"
 
 
+@pytest.mark.spec("INIT-31", "POOL-51")
 def test_groups_that_cannot_be_set_do_not_end_the_start() -> None:
-    """INIT-31, POOL-51: logged for each ENI."""
+    """Logged for each ENI."""
     lab = Lab(SINGLE)
     lab.vpc.faults.fail_next("ModifyNetworkInterfaceAttribute", "UnauthorizedOperation")
     lab.start()

@@ -129,9 +129,10 @@ class Life:
         assert owners == set(self.held)
 
 
+@pytest.mark.spec("DM-64", "EC2-8", "EC2-24", "REC-5", "REC-10")
 @pytest.mark.parametrize("seed", range(120))
 def test_in_the_end_nothing_has_leaked_and_no_pod_was_lost(seed: int) -> None:
-    """DM-64, EC2-8, EC2-24, REC-5, REC-10: without further faults, and one more start for what was given up."""
+    """Without further faults, and one more start for what was given up."""
     life = Life(seed)
     life.live(40)
 

@@ -39,8 +39,9 @@ def stray(node: Lab, age: float | str | None, description: str = "aws-K8S-i-othe
     return outcome.result.eni
 
 
+@pytest.mark.spec("EC2-42", "EC2-43", "TV-77")
 def test_only_old_unattached_enis_of_the_cni_are_deleted() -> None:
-    """EC2-42, EC2-43, TV-77: another description, a young one or one without creation time stays."""
+    """Another description, a young one or one without creation time stays."""
     node = lab()
     old, young = stray(node, 600), stray(node, -ROUND)
     foreign, unstamped = stray(node, 600, "somebody's"), stray(node, None)
@@ -53,8 +54,9 @@ def test_only_old_unattached_enis_of_the_cni_are_deleted() -> None:
     assert CREATED_AT not in node.vpc.enis[foreign].tags or foreign in node.vpc.enis
 
 
+@pytest.mark.spec("EC2-43")
 def test_what_was_tagged_in_one_round_goes_in_the_next() -> None:
-    """EC2-43: it is skipped once, and an hour later it is older than five minutes."""
+    """It is skipped once, and an hour later it is older than five minutes."""
     node = lab()
     eni = stray(node, None)
 
@@ -65,8 +67,9 @@ def test_what_was_tagged_in_one_round_goes_in_the_next() -> None:
     assert eni not in node.vpc.enis
 
 
+@pytest.mark.spec("EC2-42")
 def test_another_cluster_s_enis_are_not_looked_at() -> None:
-    """EC2-42: with CLUSTER_NAME only ENIs that carry its tag are found."""
+    """With CLUSTER_NAME only ENIs that carry its tag are found."""
     node = lab(msgspec.structs.replace(STILL, cluster_name="blue"))
     ours = stray(node, 600, **{"cluster.k8s.amazonaws.com/name": "blue"})
     theirs = stray(node, 600, **{"cluster.k8s.amazonaws.com/name": "green"})
@@ -76,9 +79,10 @@ def test_another_cluster_s_enis_are_not_looked_at() -> None:
     assert ours not in node.vpc.enis and theirs in node.vpc.enis
 
 
+@pytest.mark.spec("EC2-40")
 @pytest.mark.parametrize("disabled", ["provisioning_disabled", "leaked_cleanup_disabled"])
 def test_it_can_be_switched_off(disabled: str) -> None:
-    """EC2-40: without provisioning, or by its own variable."""
+    """Without provisioning, or by its own variable."""
     node = lab(msgspec.structs.replace(STILL, **{disabled: True}))
     eni = stray(node, 600)
 
@@ -87,8 +91,9 @@ def test_it_can_be_switched_off(disabled: str) -> None:
     assert eni in node.vpc.enis
 
 
+@pytest.mark.spec("EC2-41", "INIT-10")
 def test_rounds_are_an_hour_apart_and_up_to_299_s_late() -> None:
-    """EC2-41, INIT-10: the first begins within five minutes, each later one an hour on, late anew."""
+    """The first begins within five minutes, each later one an hour on, late anew."""
     node = Lab(STILL).start().run(1)
     state, since = node.state, node.state.leaks.since
 
@@ -101,8 +106,9 @@ def test_rounds_are_an_hour_apart_and_up_to_299_s_late() -> None:
     assert len({(moment - since) % leaks.PERIOD for moment in (first, second, third)}) > 1
 
 
+@pytest.mark.spec("EC2-41")
 def test_a_round_that_finds_nothing_leaves_no_record() -> None:
-    """EC2-41: an hour of a quiet node is an hour of reconcile stamps."""
+    """An hour of a quiet node is an hour of reconcile stamps."""
     node = lab()
     before = len(node.events(ev.WorkMoved))
 
@@ -111,8 +117,9 @@ def test_a_round_that_finds_nothing_leaves_no_record() -> None:
     assert all(event.lane != "leaks" for event in node.events(ev.WorkMoved)[before:])
 
 
+@pytest.mark.spec("EC2-24", "EC2-41")
 def test_a_failing_delete_is_tried_twelve_times_and_counted() -> None:
-    """EC2-24, EC2-41: then the cleaner goes on with the next ENI."""
+    """Then the cleaner goes on with the next ENI."""
     node = lab()
     first, second = sorted([stray(node, 600), stray(node, 600)])
     node.vpc.faults.fail_next("DeleteNetworkInterface", "InternalError", times=12)  # one ENI's tries
@@ -124,9 +131,10 @@ def test_a_failing_delete_is_tried_twelve_times_and_counted() -> None:
     assert first in node.vpc.enis and second not in node.vpc.enis
 
 
+@pytest.mark.spec("EC2-44")
 @pytest.mark.parametrize("upstream", [False, True], ids=["ours", "upstream"])
 def test_a_creation_time_that_cannot_be_read(upstream: bool) -> None:
-    """EC2-44: ours takes the ENI for fresh, upstream deletes it; both write a proper time."""
+    """Ours takes the ENI for fresh, upstream deletes it; both write a proper time."""
     node = lab(msgspec.structs.replace(STILL, quirks=Quirks(unparsable_created_at_leaks=upstream)))
     eni = stray(node, "yesterday")
 
@@ -135,8 +143,9 @@ def test_a_creation_time_that_cannot_be_read(upstream: bool) -> None:
     assert (eni in node.vpc.enis) is not upstream
 
 
+@pytest.mark.spec("EC2-41")
 def test_a_crash_in_the_middle_of_a_round_begins_a_new_one() -> None:
-    """EC2-41: what was left is found by the next process."""
+    """What was left is found by the next process."""
     node = lab()
     enis = [stray(node, 600), stray(node, 600)]
     node.until(lambda: node.state.leaks.work is not None, ROUND)
@@ -146,6 +155,7 @@ def test_a_crash_in_the_middle_of_a_round_begins_a_new_one() -> None:
     assert not set(enis) & node.vpc.enis.keys()
 
 
+@pytest.mark.spec("EC2-3", "EC2-43")
 @pytest.mark.parametrize(
     "text, seconds",
     [
@@ -157,14 +167,15 @@ def test_a_crash_in_the_middle_of_a_round_begins_a_new_one() -> None:
     ],
 )
 def test_times_are_read_and_written(text: str, seconds: float) -> None:
-    """EC2-3, EC2-43: RFC 3339, with offset and fraction."""
+    """RFC 3339, with offset and fraction."""
     instant = instant_of(text)
 
     assert instant == int(seconds * SECOND)
     assert instant_of(rfc3339(instant)) == instant // SECOND * SECOND
 
 
+@pytest.mark.spec("EC2-44")
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00:00Z", "2026-08-21", "2026-08-21T10:15:00"])
 def test_what_is_no_time_is_none(text: str) -> None:
-    """EC2-44: a tag that somebody mistyped."""
+    """A tag that somebody mistyped."""
     assert instant_of(text) is None

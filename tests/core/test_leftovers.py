@@ -13,10 +13,11 @@ from .test_init import EXCLUDED, PREFIXES, SINGLE
 from .world import Lab
 
 
+@pytest.mark.spec("INIT-28")
 @pytest.mark.parametrize("prefix_delegation", [True, False])
 @pytest.mark.parametrize("provisioning_disabled", [True, False])
 def test_unused_blocks_of_the_other_mode_go_back(prefix_delegation: bool, provisioning_disabled: bool) -> None:
-    """INIT-28: prefixes without prefix delegation, addresses with it, of every ENI; whatever provisioning is."""
+    """Prefixes without prefix delegation, addresses with it, of every ENI; whatever provisioning is."""
     settings = PREFIXES if prefix_delegation else SINGLE
     lab = Lab(msgspec.structs.replace(settings, provisioning_disabled=provisioning_disabled))
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, secondary_ips=2), lab.now)
@@ -31,9 +32,10 @@ def test_unused_blocks_of_the_other_mode_go_back(prefix_delegation: bool, provis
     assert not lab.state.held
 
 
+@pytest.mark.spec("INIT-27", "POOL-48", "TV-54")
 @pytest.mark.parametrize("prefix_delegation", [True, False])
 def test_unused_blocks_of_an_excluded_eni_go_back(prefix_delegation: bool) -> None:
-    """INIT-27, POOL-48, TV-54: those of the mode's own kind too; no cooldown entry is made."""
+    """Those of the mode's own kind too; no cooldown entry is made."""
     lab = Lab(msgspec.structs.replace(PREFIXES if prefix_delegation else SINGLE))
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, int(not prefix_delegation), int(prefix_delegation)), lab.now)
     lab.tag_subnet(lab.node.subnet, EXCLUDED)
@@ -43,8 +45,9 @@ def test_unused_blocks_of_an_excluded_eni_go_back(prefix_delegation: bool) -> No
     assert lab.shape()[0] == (0, 0) and not lab.state.held and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-27", "INIT-28", "POOL-49")
 def test_an_unassign_that_fails_does_not_end_the_start() -> None:
-    """INIT-27, INIT-28, POOL-49: logged; the rest of the queue is worked off."""
+    """Logged; the rest of the queue is worked off."""
     lab = Lab(PREFIXES)
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, secondary_ips=1), lab.now)
     lab.foreign(addresses=1)

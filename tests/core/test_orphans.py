@@ -21,16 +21,18 @@ from .test_shed import spare
 from .world import Killed
 
 
+@pytest.mark.spec("INIT-20")
 def test_a_start_without_loose_ends_looks_for_none() -> None:
-    """INIT-20: no unattached ENI is sought where every create was answered and every ENI attached."""
+    """No unattached ENI is sought where every create was answered and every ENI attached."""
     lab, _ = node()
     lab.restart()
 
     assert lab.engine.requests["DescribeNetworkInterfaces"] == 1
 
 
+@pytest.mark.spec("EC2-8", "DM-64")
 def test_only_orphans_of_ours_are_deleted() -> None:
-    """EC2-8, DM-64: an unattached ENI of another node, or of ours that we do not know, is left to its owner."""
+    """An unattached ENI of another node, or of ours that we do not know, is left to its owner."""
     lab = full()
     lab.pod("new")
     lab.kill_at = lambda record: any(
@@ -49,9 +51,10 @@ def test_only_orphans_of_ours_are_deleted() -> None:
     assert [row.description for row in lab.vpc.enis.values() if not row.attachment] == ["stranger"]
 
 
+@pytest.mark.spec("INIT-20", "EC2-24")
 @pytest.mark.parametrize("action", ["FindNetworkInterfaces", "DeleteNetworkInterface"])
 def test_orphans_that_cannot_be_cleaned_up_do_not_end_the_start(action: str) -> None:
-    """INIT-20, EC2-24: logged; the node comes up, and its next start tries again."""
+    """Logged; the node comes up, and its next start tries again."""
     lab = full()
     lab.pod("new")
     lab.kill_at = lambda record: any(
@@ -70,8 +73,9 @@ def test_orphans_that_cannot_be_cleaned_up_do_not_end_the_start(action: str) -> 
     assert lab.leaks() == [] and not lab.state.pending
 
 
+@pytest.mark.spec("INIT-20", "INIT-25")
 def test_an_eni_that_ec2_has_detached_is_not_adopted_because_metadata_still_shows_it() -> None:
-    """INIT-20, INIT-25: the process died after the detach, its clean-up fails, metadata lags: nothing hangs on us."""
+    """The process died after the detach, its clean-up fails, metadata lags: nothing hangs on us."""
     lab = spare()
     (eni,) = lab.others
     lab.until(lambda: eni not in lab.state.enis)

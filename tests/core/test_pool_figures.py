@@ -25,9 +25,10 @@ def bench(settings: Settings, blocks: int, pods: int = 0, *, slots: int = 14, ma
 # ---- limits and inputs --------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-1")
 @pytest.mark.parametrize(("prefix_delegation", "addresses"), [(False, 9), (True, 144)])
 def test_an_eni_holds_its_slots_less_the_primary_address(prefix_delegation: bool, addresses: int) -> None:
-    """POOL-1: L = 9 of ten; in prefix mode each slot is a prefix of sixteen."""
+    """L = 9 of ten; in prefix mode each slot is a prefix of sixteen."""
     node = msgspec.structs.replace(NODE, ips_per_eni=10)
     made = Bench(Settings(prefix_delegation=prefix_delegation), node)
 
@@ -35,8 +36,9 @@ def test_an_eni_holds_its_slots_less_the_primary_address(prefix_delegation: bool
     assert pool_linux.ips_per_eni(made.state) == addresses
 
 
+@pytest.mark.spec("POOL-1", "LIM-6")
 def test_an_unknown_type_grows_nowhere() -> None:
-    """POOL-1, LIM-6: L is -1 and there is room for no ENI: the pool is low and wants nothing."""
+    """L is -1 and there is room for no ENI: the pool is low and wants nothing."""
     made = Bench(Settings(), msgspec.structs.replace(NODE, ips_per_eni=0, enis_max=-1))
     made.eni("eni-0", 0, primary=True)
 
@@ -45,16 +47,18 @@ def test_an_unknown_type_grows_nowhere() -> None:
     assert not pool_linux.has_room_for_eni(made.state, 0)
 
 
+@pytest.mark.spec("INIT-16", "POOL-38")
 @pytest.mark.parametrize(("asked", "enis"), [(0, 4), (-3, 4), (1, 1), (3, 3), (9, 4)])
 def test_max_eni_lowers_the_instances_limit(asked: int, enis: int) -> None:
-    """INIT-16, POOL-38: the smaller of the two; below 1 it is not heeded."""
+    """The smaller of the two; below 1 it is not heeded."""
     made = Bench(Settings(max_eni=asked))
 
     assert pool_linux.enis_max(made.state) == enis
 
 
+@pytest.mark.spec("POOL-38")
 def test_there_is_room_until_the_limit() -> None:
-    """POOL-38: excluded ENIs are attached too, so they count."""
+    """Excluded ENIs are attached too, so they count."""
     made = Bench(Settings(max_eni=2))
     made.eni("eni-0", 0, primary=True)
     before = pool_linux.has_room_for_eni(made.state, 0)
@@ -63,23 +67,26 @@ def test_there_is_room_until_the_limit() -> None:
     assert (before, pool_linux.has_room_for_eni(made.state, 0)) == (True, False)
 
 
+@pytest.mark.spec("POOL-2", "POOL-3")
 @pytest.mark.parametrize(("warm", "minimum", "goal"), [(0, 0, None), (5, 0, (5, 0)), (0, 5, (0, 5)), (2, 5, (2, 5))])
 def test_either_target_in_addresses_defines_both(warm: int, minimum: int, goal: tuple[int, int] | None) -> None:
-    """POOL-2, POOL-3: with one of them set WARM_PREFIX_TARGET and WARM_ENI_TARGET have no say."""
+    """With one of them set WARM_PREFIX_TARGET and WARM_ENI_TARGET have no say."""
     made = Bench(Settings(warm_ip_target=warm, minimum_ip_target=minimum))
 
     assert pool_linux.targets(made.state, 0) == goal
 
 
+@pytest.mark.spec("POOL-4")
 def test_other_cards_have_targets_of_their_own() -> None:
-    """POOL-4: 1 and 1, whatever the environment says."""
+    """1 and 1, whatever the environment says."""
     made = Bench(Settings(warm_ip_target=7, minimum_ip_target=9))
 
     assert pool_linux.targets(made.state, 1) == (1, 1)
 
 
+@pytest.mark.spec("POOL-3")
 def test_targets_in_addresses_beat_the_others() -> None:
-    """POOL-3: a full spare prefix is wanted by WARM_PREFIX_TARGET, not by WARM_IP_TARGET 1."""
+    """A full spare prefix is wanted by WARM_PREFIX_TARGET, not by WARM_IP_TARGET 1."""
     by_prefix = bench(Settings(prefix_delegation=True, warm_prefix_target=1), 1, 1)
     by_address = bench(Settings(prefix_delegation=True, warm_prefix_target=1, warm_ip_target=1), 1, 1)
 
@@ -89,6 +96,7 @@ def test_targets_in_addresses_beat_the_others() -> None:
 # ---- single addresses ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-5")
 @pytest.mark.parametrize(
     ("warm", "minimum", "total", "pods", "short", "over"),
     [
@@ -100,7 +108,7 @@ def test_targets_in_addresses_beat_the_others() -> None:
 def test_short_and_over_follow_both_targets(
     warm: int, minimum: int, total: int, pods: int, short: int, over: int
 ) -> None:
-    """POOL-5: what is missing to the warm target or to the minimum; what is over both."""
+    """What is missing to the warm target or to the minimum; what is over both."""
     made = bench(Settings(warm_ip_target=warm, minimum_ip_target=minimum), total, pods)
 
     goal = made.balance
@@ -108,12 +116,13 @@ def test_short_and_over_follow_both_targets(
     assert (goal.low, goal.high) == (short > 0, over > 0)
 
 
+@pytest.mark.spec("POOL-6", "POOL-10", "POOL-11")
 @pytest.mark.parametrize(
     ("target", "total", "pods", "low"),
     [(1, 14, 0, False), (1, 14, 1, True), (2, 14, 0, True), (0, 1, 0, False), (0, 1, 1, True), (0, 0, 0, True)],
 )
 def test_warm_enis_are_counted_in_their_addresses(target: int, total: int, pods: int, low: bool) -> None:
-    """POOL-6, POOL-10, POOL-11: low below so many ENIs' worth, or with nothing left; never too high."""
+    """Low below so many ENIs' worth, or with nothing left; never too high."""
     made = bench(Settings(warm_eni_target=target), total, pods)
 
     goal = made.balance
@@ -121,16 +130,18 @@ def test_warm_enis_are_counted_in_their_addresses(target: int, total: int, pods:
     assert goal.short == (14 if low else 0)
 
 
+@pytest.mark.spec("POOL-6", "INIT-35")
 @pytest.mark.parametrize(("max_pods", "low"), [(10, False), (11, True), (0, False)])
 def test_a_pool_of_max_pods_addresses_is_never_low(max_pods: int, low: bool) -> None:
-    """POOL-6, INIT-35: checked before everything else; with max pods 0 the pool never grows."""
+    """Checked before everything else; with max pods 0 the pool never grows."""
     made = bench(Settings(warm_ip_target=5), 10, 10, max_pods=max_pods)
 
     assert made.balance.low is low
 
 
+@pytest.mark.spec("POOL-10")
 def test_max_pods_has_no_say_in_what_is_too_high() -> None:
-    """POOL-10: over its targets a pool shrinks, however small max pods is."""
+    """Over its targets a pool shrinks, however small max pods is."""
     made = bench(Settings(warm_ip_target=1), 10, 0, max_pods=4)
 
     assert made.balance.high
@@ -139,6 +150,7 @@ def test_max_pods_has_no_say_in_what_is_too_high() -> None:
 # ---- prefixes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-7", "POOL-8", "DOC-45")
 @pytest.mark.parametrize(
     ("warm", "minimum", "prefixes", "pods", "short", "over"),
     [
@@ -150,7 +162,7 @@ def test_max_pods_has_no_say_in_what_is_too_high() -> None:
 def test_prefixes_are_wanted_in_sixteens(
     warm: int, minimum: int, prefixes: int, pods: int, short: int, over: int
 ) -> None:
-    """POOL-7, POOL-8, DOC-45: short is rounded up; over counts wholly free prefixes that no target needs."""
+    """Short is rounded up; over counts wholly free prefixes that no target needs."""
     settings = Settings(prefix_delegation=True, warm_ip_target=warm, minimum_ip_target=minimum)
     made = bench(settings, prefixes, pods)
 
@@ -158,8 +170,9 @@ def test_prefixes_are_wanted_in_sixteens(
     assert (goal.short, goal.over) == (short, over)
 
 
+@pytest.mark.spec("DOC-45", "POOL-9")
 def test_minimums_between_two_multiples_of_sixteen_are_alike() -> None:
-    """DOC-45, POOL-9: 17 to 32 all want two prefixes."""
+    """17 to 32 all want two prefixes."""
     wanted = {
         minimum: bench(Settings(prefix_delegation=True, minimum_ip_target=minimum), 0).balance.short
         for minimum in range(16, 34)
@@ -168,6 +181,7 @@ def test_minimums_between_two_multiples_of_sixteen_are_alike() -> None:
     assert wanted == {16: 1, **{minimum: 2 for minimum in range(17, 33)}, 33: 3}
 
 
+@pytest.mark.spec("POOL-6", "POOL-10", "POOL-24")
 @pytest.mark.parametrize(
     ("target", "prefixes", "pods", "short", "over"),
     [
@@ -176,15 +190,16 @@ def test_minimums_between_two_multiples_of_sixteen_are_alike() -> None:
     ],
 )  # fmt: skip
 def test_warm_prefixes(target: int, prefixes: int, pods: int, short: int, over: int) -> None:
-    """POOL-6, POOL-10, POOL-24: one at least where it is low, the missing free ones else; spare free ones are over."""
+    """One at least where it is low, the missing free ones else; spare free ones are over."""
     made = bench(Settings(prefix_delegation=True, warm_prefix_target=target), prefixes, pods)
 
     goal = made.balance
     assert (goal.short, goal.over, goal.low, goal.high) == (short, over, short > 0, over > 0)
 
 
+@pytest.mark.spec("POOL-10", "DM-35")
 def test_free_prefixes_on_an_excluded_eni_count_as_free() -> None:
-    """POOL-10, DM-35: the figure is of the whole store, as upstream's is."""
+    """The figure is of the whole store, as upstream's is."""
     made = bench(Settings(prefix_delegation=True, warm_prefix_target=1), 1)
     made.eni("eni-1", 1, "10.9.0.0/28", excluded=True)
 
@@ -194,6 +209,7 @@ def test_free_prefixes_on_an_excluded_eni_count_as_free() -> None:
 # ---- may an ENI be spare? -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-35")
 @pytest.mark.parametrize(
     ("settings", "blocks", "pods", "possible"),
     [
@@ -208,7 +224,7 @@ def test_free_prefixes_on_an_excluded_eni_count_as_free() -> None:
     ],
 )
 def test_an_eni_might_be_spare(settings: Settings, blocks: int, pods: int, possible: bool) -> None:
-    """POOL-35: always with targets in addresses; else from (target + 1) ENIs' worth of available addresses on.
+    """Always with targets in addresses; else from (target + 1) ENIs' worth of available addresses on.
 
     ENIs of four slots, a secondary one among them.
     """
@@ -220,9 +236,10 @@ def test_an_eni_might_be_spare(settings: Settings, blocks: int, pods: int, possi
     assert pool_linux.extra_enis_possible(made.state, 0, made.stats) is possible
 
 
+@pytest.mark.spec("POOL-35", "DM-41")
 @pytest.mark.parametrize("holds", ["primary", "pods", "trunk", "efa"])
 def test_in_prefix_mode_there_must_be_an_eni_that_could_go(holds: str) -> None:
-    """POOL-35, DM-41: age and cooling are not looked at, kind and pods are."""
+    """Age and cooling are not looked at, kind and pods are."""
     made = Bench(Settings(prefix_delegation=True, warm_prefix_target=0), msgspec.structs.replace(NODE, ips_per_eni=2))
     made.eni("eni-1", 1, "10.1.0.0/28", primary=holds == "primary", trunk=holds == "trunk", efa=holds == "efa")
     if holds == "pods":
@@ -235,8 +252,9 @@ def test_in_prefix_mode_there_must_be_an_eni_that_could_go(holds: str) -> None:
     assert (before, pool_linux.extra_enis_possible(made.state, 0, enough)) == (False, True)
 
 
+@pytest.mark.spec("POOL-15")
 def test_the_figures_of_a_decision_are_kept_with_it() -> None:
-    """POOL-15: `why` names what was counted, so that a journal explains the pool."""
+    """`why` names what was counted, so that a journal explains the pool."""
     made = bench(Settings(warm_ip_target=3), 4, 3)
     made.released("pod-0")
 
@@ -246,8 +264,9 @@ def test_the_figures_of_a_decision_are_kept_with_it() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.spec("DM-34", "POOL-5")
 def test_total_counts_no_address_twice_when_an_eni_is_excluded() -> None:
-    """DM-34, POOL-5: excluding an ENI makes the pool short by what it held."""
+    """Excluding an ENI makes the pool short by what it held."""
     made = bench(Settings(warm_ip_target=4), 4)
     enough = made.balance.short
     made.record(ev.EniExcluded("eni-0", True))

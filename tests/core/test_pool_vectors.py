@@ -73,8 +73,9 @@ def tell(lab: Lab, *facts: ev.Event) -> None:
 # ---- how much is too little ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("TV-30", "POOL-5")
 def test_warm_ip_target_says_how_many_addresses_are_missing() -> None:
-    """TV-30, POOL-5: without a target T is not defined; WARM_IP_TARGET 5 with 0, 2 and 5 addresses lacks 5, 3 and 0."""
+    """Without a target T is not defined; WARM_IP_TARGET 5 with 0, 2 and 5 addresses lacks 5, 3 and 0."""
     bench = node(14)
     bench.eni("eni-0", 0, primary=True)
     assert not bench.balance.targets
@@ -87,6 +88,7 @@ def test_warm_ip_target_says_how_many_addresses_are_missing() -> None:
     assert (bench.balance.short, bench.balance.over) == (0, 0)
 
 
+@pytest.mark.spec("TV-31", "POOL-6")
 @pytest.mark.parametrize(
     "slots, warm_eni, warm_ip, ips, pods, low",
     [
@@ -98,7 +100,7 @@ def test_warm_ip_target_says_how_many_addresses_are_missing() -> None:
     ],
 )
 def test_pool_of_addresses_is_too_low(slots: int, warm_eni: int, warm_ip: int, ips: int, pods: int, low: bool) -> None:
-    """TV-31, POOL-6: a spare ENI is missing, or addresses are where a target in addresses is set."""
+    """A spare ENI is missing, or addresses are where a target in addresses is set."""
     bench = tuned(node(slots), warm_eni_target=warm_eni, warm_ip_target=warm_ip)
     bench.eni("eni-0", 0, *(f"10.0.0.{10 + i}/32" for i in range(ips)), primary=True)
     for number in range(pods):
@@ -107,12 +109,13 @@ def test_pool_of_addresses_is_too_low(slots: int, warm_eni: int, warm_ip: int, i
     assert bench.balance.low is low
 
 
+@pytest.mark.spec("TV-32", "POOL-6")
 @pytest.mark.parametrize(
     "warm_prefix, prefixes, pods, low",
     [(1, 0, 0, True), (0, 0, 0, True), (1, 1, 0, False), (1, 1, 1, True), (0, 1, 1, False)],
 )
 def test_pool_of_prefixes_is_too_low(warm_prefix: int, prefixes: int, pods: int, low: bool) -> None:
-    """TV-32, POOL-6: one prefix serves a target of 0 until it is full, a target of 1 until its first pod."""
+    """One prefix serves a target of 0 until it is full, a target of 1 until its first pod."""
     bench = tuned(node(14), prefix_delegation=True, warm_prefix_target=warm_prefix)
     bench.eni("eni-0", 0, *["10.0.0.16/28"][:prefixes], primary=True)
     for number in range(pods):
@@ -121,8 +124,9 @@ def test_pool_of_prefixes_is_too_low(warm_prefix: int, prefixes: int, pods: int,
     assert bench.balance.low is low
 
 
+@pytest.mark.spec("TV-40", "DM-31")
 def test_an_excluded_eni_counts_neither_as_spare_nor_as_stock() -> None:
-    """TV-40, DM-31: with WARM_ENI_TARGET 2 two full ENIs are needed beside an excluded primary one."""
+    """With WARM_ENI_TARGET 2 two full ENIs are needed beside an excluded primary one."""
     bench = tuned(node(10, max_pods=100), warm_eni_target=2)
     bench.eni("eni-0", 0, primary=True, excluded=True)
     assert bench.balance.low
@@ -133,9 +137,10 @@ def test_an_excluded_eni_counts_neither_as_spare_nor_as_stock() -> None:
     assert not bench.balance.low
 
 
+@pytest.mark.spec("TV-43", "POOL-18")
 @pytest.mark.parametrize("after_s, paused", [(30, True), (120, True), (120.000000001, False)])
 def test_an_exhausted_subnet_is_left_alone_for_two_minutes(after_s: float, paused: bool) -> None:
-    """TV-43, POOL-18: no error no pause; then 120 s inclusive."""
+    """No error no pause; then 120 s inclusive."""
     bench = node(14)
     assert not reasons.paused(bench.state, bench.now)
 
@@ -156,9 +161,10 @@ def assigned(lab: Lab) -> list[tuple[str, int]]:
     return [(call.eni, call.secondary_ips or call.prefixes) for call in lab.calls(AssignPrivateIpAddresses)]
 
 
+@pytest.mark.spec("TV-33", "POOL-30")
 @pytest.mark.parametrize("trunking", [True, False])
 def test_an_empty_store_gets_a_full_eni(trunking: bool) -> None:
-    """TV-33, POOL-30: one ENI with 14 addresses, the cached groups, card 0; it is waited for and set up on the host."""
+    """One ENI with 14 addresses, the cached groups, card 0; it is waited for and set up on the host."""
     lab = bare(Settings())
     lab.state.node = msgspec.structs.replace(lab.state.node, trunking_compatible=trunking)
 
@@ -171,8 +177,9 @@ def test_an_empty_store_gets_a_full_eni(trunking: bool) -> None:
     assert stats(lab.state, 0, lab.now).total == 14
 
 
+@pytest.mark.spec("TV-34", "POOL-25", "POOL-27")
 def test_an_exhausted_subnet_of_the_primary_eni_leads_to_a_new_eni() -> None:
-    """TV-34, POOL-25, POOL-27: all 14, then one, are refused for the primary ENI; then an ENI is asked for with 14."""
+    """All 14, then one, are refused for the primary ENI; then an ENI is asked for with 14."""
     lab = bare(Settings(), primary=True)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", FREE_SPACE, times=2)
 
@@ -182,9 +189,10 @@ def test_an_exhausted_subnet_of_the_primary_eni_leads_to_a_new_eni() -> None:
     assert created(lab) == [(14, -1)]
 
 
+@pytest.mark.spec("TV-37", "POOL-24")
 @pytest.mark.parametrize("primary", [False, True])
 def test_prefixes_are_asked_for_as_far_as_needed(primary: bool) -> None:
-    """TV-37, POOL-24: one prefix is asked for, twice in vain on the primary ENI, then with a new one."""
+    """One prefix is asked for, twice in vain on the primary ENI, then with a new one."""
     lab = bare(Settings(prefix_delegation=True, warm_prefix_target=1), primary)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", FREE_SPACE, times=2)
 
@@ -194,8 +202,9 @@ def test_prefixes_are_asked_for_as_far_as_needed(primary: bool) -> None:
     assert created(lab) == [(-1, 1)]
 
 
+@pytest.mark.spec("TV-38", "POOL-30")
 def test_a_new_eni_gets_what_the_target_lacks() -> None:
-    """TV-38, POOL-30: with WARM_IP_TARGET 3 an ENI with 3 addresses, which are waited for."""
+    """With WARM_IP_TARGET 3 an ENI with 3 addresses, which are waited for."""
     lab = bare(Settings(warm_ip_target=3))
 
     lab.run(HALF_CYCLE + 1)
@@ -204,9 +213,10 @@ def test_a_new_eni_gets_what_the_target_lacks() -> None:
     assert stats(lab.state, 0, lab.now).total == 3
 
 
+@pytest.mark.spec("TV-44", "POOL-26", "POOL-28")
 @pytest.mark.parametrize("code", ["InsufficientCidrBlocks", FREE_SPACE, "SomeOtherError", ADDRESS_LIMIT_EXCEEDED])
 def test_errors_of_an_assignment_fall_into_three_classes(code: str) -> None:
-    """TV-44, POOL-26, POOL-28: an exhausted subnet starts the pause, a full ENI is read anew, the rest does neither."""
+    """An exhausted subnet starts the pause, a full ENI is read anew, the rest does neither."""
     lab = bare(Settings(subnet_discovery=False), primary=True)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", code, times=2)
 
@@ -217,9 +227,10 @@ def test_errors_of_an_assignment_fall_into_three_classes(code: str) -> None:
     assert lab.engine.requests["DescribeNetworkInterfaces"] == (code == ADDRESS_LIMIT_EXCEEDED)
 
 
+@pytest.mark.spec("TV-72", "EC2-20")
 @pytest.mark.parametrize("wanted, asked", [(5, 5), (50, 49)])
 def test_one_request_asks_for_no_more_than_an_eni_carries(wanted: int, asked: int) -> None:
-    """TV-72, EC2-20: 49 usable slots cap a request for 50."""
+    """49 usable slots cap a request for 50."""
     lab = bare(Settings(warm_ip_target=wanted), primary=True, instance_type="c5n.18xlarge")
 
     lab.run(HALF_CYCLE)
@@ -227,8 +238,9 @@ def test_one_request_asks_for_no_more_than_an_eni_carries(wanted: int, asked: in
     assert assigned(lab) == [(lab.primary, asked)]
 
 
+@pytest.mark.spec("TV-72", "EC2-20")
 def test_nothing_missing_makes_no_request() -> None:
-    """TV-72, EC2-20: a count of 0 is never sent."""
+    """A count of 0 is never sent."""
     lab = bare(Settings(warm_ip_target=5), primary=True, instance_type="c5n.18xlarge").run(HALF_CYCLE)
     since = lab.mark()
 
@@ -237,8 +249,9 @@ def test_nothing_missing_makes_no_request() -> None:
     assert lab.calls(AssignPrivateIpAddresses, since) == []
 
 
+@pytest.mark.spec("TV-72", "EC2-20")
 def test_a_prefix_is_asked_for_as_a_prefix() -> None:
-    """TV-72, EC2-20: with prefix delegation the count is one of prefixes."""
+    """With prefix delegation the count is one of prefixes."""
     settings = Settings(prefix_delegation=True, warm_prefix_target=1)
     lab = bare(settings, primary=True, instance_type="c5n.18xlarge")
 
@@ -250,8 +263,9 @@ def test_a_prefix_is_asked_for_as_a_prefix() -> None:
 # ---- decrease ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("TV-39", "POOL-36", "POOL-37")
 def test_a_spare_eni_is_freed_with_its_rules() -> None:
-    """TV-39, POOL-36, POOL-37: older than 60 s, without pods, not needed: it leaves store and EC2, its rules go."""
+    """Older than 60 s, without pods, not needed: it leaves store and EC2, its rules go."""
     lab = Lab().start().run(10)
     lab.pod("web", 30)
     assert len(lab.others) == 1
@@ -293,8 +307,9 @@ def restarted(lab: Lab, pods: int, subnet: str = "") -> str:
     return other.eni
 
 
+@pytest.mark.spec("TV-41", "POOL-20")
 def test_node_init_assigns_what_the_target_lacks_once() -> None:
-    """TV-41, POOL-20: three addresses of which one is held, WARM_IP_TARGET 3: one assignment of one address."""
+    """Three addresses of which one is held, WARM_IP_TARGET 3: one assignment of one address."""
     lab = Lab(Settings(warm_ip_target=3), instance_type=LARGE, max_pods=500)
 
     restarted(lab, pods=1)
@@ -304,9 +319,10 @@ def test_node_init_assigns_what_the_target_lacks_once() -> None:
     assert lab.state.stores[0].owners.keys() == {sandbox("old")}
 
 
+@pytest.mark.spec("TV-42", "POOL-47", "DM-31")
 @pytest.mark.parametrize("pods", [1, 0])
 def test_an_excluded_primary_eni_stays_excluded_with_and_without_pods(pods: int) -> None:
-    """TV-42, POOL-47, DM-31: its pod keeps its address, the statistics see the other ENI's two, one is asked for."""
+    """Its pod keeps its address, the statistics see the other ENI's two, one is asked for."""
     lab = Lab(Settings(warm_ip_target=3), instance_type=LARGE, max_pods=500)
     second = lab.subnet("10.0.1.0/24")
     lab.tag_subnet(lab.node.subnet, {"kubernetes.io/role/cni": "0"})

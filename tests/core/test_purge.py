@@ -40,8 +40,9 @@ def switched(settings: Settings, *cidrs: str, pods: int = 1) -> Bench:
     return bench
 
 
+@pytest.mark.spec("RPC-52")
 def test_last_pod_of_a_leftover_prefix_takes_it_along() -> None:
-    """RPC-52: prefix delegation is off, the prefix is empty now: out of the store, and unassigned in EC2."""
+    """Prefix delegation is off, the prefix is empty now: out of the store, and unassigned in EC2."""
     bench = switched(ADDRESSES, "10.0.0.0/28")
 
     bench.released("pod-0")
@@ -54,8 +55,9 @@ def test_last_pod_of_a_leftover_prefix_takes_it_along() -> None:
     assert bench.cidrs("eni-1") == [] and not bench.state.purges
 
 
+@pytest.mark.spec("RPC-52")
 def test_unused_leftover_prefixes_of_the_same_eni_go_with_it() -> None:
-    """RPC-52: all of that ENI that are wholly unused, in one call; those with pods and other ENIs' stay."""
+    """All of that ENI that are wholly unused, in one call; those with pods and other ENIs' stay."""
     bench = switched(ADDRESSES, "10.0.0.0/28", "10.0.0.16/28", "10.0.0.32/28", pods=17)
     bench.eni("eni-2", 2, "10.0.0.48/28")
 
@@ -66,8 +68,9 @@ def test_unused_leftover_prefixes_of_the_same_eni_go_with_it() -> None:
     assert bench.cidrs("eni-1") == ["10.0.0.0/28"] and bench.cidrs("eni-2") == ["10.0.0.48/28"]
 
 
+@pytest.mark.spec("RPC-52")
 def test_a_leftover_prefix_with_another_pod_stays() -> None:
-    """RPC-52: it is not due before its last pod leaves."""
+    """It is not due before its last pod leaves."""
     bench = switched(ADDRESSES, "10.0.0.0/28", pods=2)
 
     bench.released("pod-0")
@@ -75,8 +78,9 @@ def test_a_leftover_prefix_with_another_pod_stays() -> None:
     assert not bench.state.purges and purge(bench) == []
 
 
+@pytest.mark.spec("RPC-52")
 def test_any_release_from_a_leftover_prefix_takes_the_unused_ones_along() -> None:
-    """RPC-52: its own prefix still has a pod and stays; one that came back unused does not."""
+    """Its own prefix still has a pod and stays; one that came back unused does not."""
     bench = switched(ADDRESSES, "10.0.0.0/28", "10.0.0.16/28", pods=2)
 
     bench.released("pod-0")
@@ -86,8 +90,9 @@ def test_any_release_from_a_leftover_prefix_takes_the_unused_ones_along() -> Non
     assert bench.cidrs("eni-1") == ["10.0.0.0/28"]
 
 
+@pytest.mark.spec("RPC-52", "ENV-9")
 def test_leftovers_go_with_provisioning_disabled_too() -> None:
-    """RPC-52, ENV-9: nothing is allocated then, but what is not wanted any more is given back."""
+    """Nothing is allocated then, but what is not wanted any more is given back."""
     bench = switched(msgspec.structs.replace(ADDRESSES, provisioning_disabled=True), "10.0.0.0/28")
 
     bench.released("pod-0")
@@ -96,8 +101,9 @@ def test_leftovers_go_with_provisioning_disabled_too() -> None:
     assert len(purge(bench)) == 1
 
 
+@pytest.mark.spec("RPC-52")
 def test_a_release_in_the_modes_own_block_makes_nothing_due() -> None:
-    """RPC-52: the pool's scale-down decides about blocks that serve."""
+    """The pool's scale-down decides about blocks that serve."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28")
     bench.granted("one")
@@ -106,8 +112,9 @@ def test_a_release_in_the_modes_own_block_makes_nothing_due() -> None:
     assert not bench.state.purges
 
 
+@pytest.mark.spec("RPC-53")
 def test_a_leftover_secondary_address_goes_too() -> None:
-    """RPC-53: the mirror case, which upstream never releases; ours does."""
+    """The mirror case, which upstream never releases; ours does."""
     bench = switched(PREFIXES, "10.0.0.9/32")
 
     bench.released("pod-0")
@@ -117,6 +124,7 @@ def test_a_leftover_secondary_address_goes_too() -> None:
     assert bench.cidrs("eni-1") == []
 
 
+@pytest.mark.spec("DM-32", "DM-33", "TV-28")
 @pytest.mark.parametrize(
     ("settings", "cidr", "call"),
     [
@@ -127,7 +135,7 @@ def test_a_leftover_secondary_address_goes_too() -> None:
 def test_last_pod_of_an_excluded_enis_block_takes_it_along(
     settings: Settings, cidr: str, call: UnassignPrivateIpAddresses
 ) -> None:
-    """DM-32, DM-33, TV-28: ours fixes the totals and gives the block back to EC2."""
+    """Ours fixes the totals and gives the block back to EC2."""
     bench = Bench(settings)
     bench.eni("eni-1", 1, cidr)
     bench.granted("one")
@@ -139,8 +147,9 @@ def test_last_pod_of_an_excluded_enis_block_takes_it_along(
     assert bench.cidrs("eni-1") == [] and bench.stats.prefixes == 0
 
 
+@pytest.mark.spec("DM-32")
 def test_without_a_cooldown_an_excluded_enis_block_waits_five_seconds() -> None:
-    """DM-32: the pause is 5 s at least."""
+    """The pause is 5 s at least."""
     bench = Bench(Settings(ip_cooldown_period=0))
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.granted("one")
@@ -152,8 +161,9 @@ def test_without_a_cooldown_an_excluded_enis_block_waits_five_seconds() -> None:
     assert due - bench.now == 5 * SECOND
 
 
+@pytest.mark.spec("DM-32", "TV-28")
 def test_an_eni_included_again_before_the_purge_keeps_its_block() -> None:
-    """DM-32, TV-28: it is looked at once more; still excluded and still empty, or it stays."""
+    """It is looked at once more; still excluded and still empty, or it stays."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.granted("one")
@@ -166,8 +176,9 @@ def test_an_eni_included_again_before_the_purge_keeps_its_block() -> None:
     assert bench.cidrs("eni-1") == ["10.0.0.1/32"] and not bench.state.purges
 
 
+@pytest.mark.spec("TV-28")
 def test_a_block_in_use_again_is_kept() -> None:
-    """TV-28: an assigned address keeps its block."""
+    """An assigned address keeps its block."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.granted("one")
@@ -180,9 +191,10 @@ def test_a_block_in_use_again_is_kept() -> None:
     assert bench.cidrs("eni-1") == ["10.0.0.1/32"] and not bench.state.purges
 
 
+@pytest.mark.spec("TV-28")
 @pytest.mark.parametrize("gone", [ev.EniLeft("eni-1", "gone"), ev.CidrRemoved("eni-1", "10.0.0.1/32", "resync")])
 def test_a_purge_of_what_is_gone_does_nothing(gone: ev.Event) -> None:
-    """TV-28: an unknown ENI or block is no error."""
+    """An unknown ENI or block is no error."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.granted("one")
@@ -195,9 +207,10 @@ def test_a_purge_of_what_is_gone_does_nothing(gone: ev.Event) -> None:
     assert not bench.state.purges
 
 
+@pytest.mark.spec("RPC-52", "POOL-32")
 @pytest.mark.parametrize("outcome", [Succeeded(), Failed("RequestLimitExceeded", "slow down"), Lost("timeout")])
 def test_however_the_call_ends_the_store_is_ahead_already(outcome: Succeeded | Failed | Lost) -> None:
-    """RPC-52, POOL-32: a failure is only logged; the pool lane never waited for it."""
+    """A failure is only logged; the pool lane never waited for it."""
     bench = switched(PREFIXES, "10.0.0.9/32")
     bench.released("pod-0")
     bench.wait(31)
@@ -211,8 +224,9 @@ def test_however_the_call_ends_the_store_is_ahead_already(outcome: Succeeded | F
     assert len(logged) == (0 if isinstance(outcome, Succeeded) else 1)
 
 
+@pytest.mark.spec("RPC-52", "INIT-28", "DM-24")
 def test_a_node_that_changed_its_mode_ends_up_in_the_new_one() -> None:
-    """RPC-52, INIT-28, DM-24: pods keep their addresses; with the last of them the last prefix leaves EC2."""
+    """Pods keep their addresses; with the last of them the last prefix leaves EC2."""
     lab = Lab(Settings(prefix_delegation=True, warm_prefix_target=1)).start()
     lab.run(10).pods(3)
     lab.restart(settings=Settings(warm_ip_target=2))

@@ -68,8 +68,9 @@ def test_each_switch_can_be_named(name: str) -> None:
     assert [field for field in FIELDS if getattr(quirks, field)] == [name]
 
 
+@pytest.mark.spec("ENV-4", "ENV-17")
 def test_strict_brings_all_of_them_back_and_two_defaults() -> None:
-    """ENV-4, ENV-17: the code's defaults instead of the manifest's; then one family must be asked for."""
+    """The code's defaults instead of the manifest's; then one family must be asked for."""
     ours = load({}).settings(prefix_delegation_supported=True)
     strict = load({"UPSTREAM_PARITY": "strict", "ENABLE_IPv4": "true"}).settings(prefix_delegation_supported=True)
 
@@ -81,9 +82,10 @@ def test_strict_brings_all_of_them_back_and_two_defaults() -> None:
 # ---- cooling ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-34", "DM-37", "POOL-5", "POOL-8")
 @both
 def test_cooling_counts_as_available(upstream: bool) -> None:
-    """DM-34, DM-37, POOL-5, POOL-8: short of it, needed for it, over it."""
+    """Short of it, needed for it, over it."""
     bench = Bench(quirk(upstream, "cooling_counts_as_available", warm_ip_target=2))
     bench.eni("eni-0", 0, "10.0.0.1/32", "10.0.0.2/32", primary=True)
     bench.eni("eni-1", 1)
@@ -102,9 +104,10 @@ def test_cooling_counts_as_available(upstream: bool) -> None:
     assert bench.hold("eni-1") == ""
 
 
+@pytest.mark.spec("POOL-31", "DM-35", "DM-45")
 @both
 def test_cooling_released_by_scale_down(upstream: bool) -> None:
-    """POOL-31, DM-35, DM-45: which blocks may go, and what goes in fact."""
+    """Which blocks may go, and what goes in fact."""
     names = ("cooling_released_by_scale_down", "cooling_counts_as_available")
     bench = Bench(quirk(upstream, *names, prefix_delegation=True))
     bench.eni("eni-0", 0, "10.0.0.0/28", primary=True)
@@ -120,9 +123,10 @@ def test_cooling_released_by_scale_down(upstream: bool) -> None:
     assert len(lab.calls(UnassignPrivateIpAddresses)) == int(upstream)
 
 
+@pytest.mark.spec("RPC-52", "INIT-28")
 @both
 def test_a_leftover_goes_back_while_it_cools(upstream: bool) -> None:
-    """RPC-52, INIT-28: inside DelNetwork, or at the start, against after the cooldown."""
+    """Inside DelNetwork, or at the start, against after the cooldown."""
     settings = quirk(upstream, "cooling_released_by_scale_down", warm_ip_target=1)
     lab = Lab(Settings(prefix_delegation=True, warm_prefix_target=1)).start().run(10)
     lab.pod("one", 10)
@@ -141,9 +145,10 @@ def test_a_leftover_goes_back_while_it_cools(upstream: bool) -> None:
 # ---- restart ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-3", "DM-29", "POOL-28", "REC-11", "POOL-51")
 @both
 def test_restart_forgets(upstream: bool) -> None:
-    """DM-3, DM-29, POOL-28, REC-11, POOL-51: cooldowns, ages, clocks, pauses, entries and groups."""
+    """Cooldowns, ages, clocks, pauses, entries and groups."""
     lab = Lab(quirk(upstream, "restart_forgets", warm_ip_target=1, subnet_discovery=False)).start().run(100)
     lab.pods(2, 10)
     lab.delete("pod-1", 40)
@@ -160,9 +165,10 @@ def test_restart_forgets(upstream: bool) -> None:
     assert bool([c for c in lab.calls(ModifyNetworkInterfaceAttribute, mark) if c.security_groups]) is upstream
 
 
+@pytest.mark.spec("INIT-25", "DM-64")
 @both
 def test_restart_trusts_metadata(upstream: bool) -> None:
-    """INIT-25, DM-64: metadata shows no secondary address for a while."""
+    """Metadata shows no secondary address for a while."""
     lab = Lab(quirk(upstream, "restart_trusts_metadata", warm_ip_target=1)).start().run(10)
     lab.pods(2, 10)
     lab.die()
@@ -177,9 +183,10 @@ def test_restart_trusts_metadata(upstream: bool) -> None:
 # ---- counting -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-43", "DM-34")
 @both
 def test_forced_removal_subtracts_twice(upstream: bool) -> None:
-    """DM-43, DM-34: one address and one pod give a total of -1; the figures of the pool are counted afresh."""
+    """One address and one pod give a total of -1; the figures of the pool are counted afresh."""
     settings = quirk(upstream, "forced_removal_subtracts_twice", prefix_delegation=True, warm_ip_target=1)
     bench = Bench(settings)
     bench.eni("eni-0", 0, "10.0.0.0/28", primary=True)
@@ -193,9 +200,10 @@ def test_forced_removal_subtracts_twice(upstream: bool) -> None:
     assert bench.stats.total == 16
 
 
+@pytest.mark.spec("DM-42", "DM-43")
 @both
 def test_an_eni_gone_without_pods_is_subtracted_once(upstream: bool) -> None:
-    """DM-42, DM-43: only the forced path counts twice."""
+    """Only the forced path counts twice."""
     bench = Bench(quirk(upstream, "forced_removal_subtracts_twice"))
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.record(ev.EniLeft("eni-1", "gone"))
@@ -203,9 +211,10 @@ def test_an_eni_gone_without_pods_is_subtracted_once(upstream: bool) -> None:
     assert bench.state.stores[0].drift_total == 0
 
 
+@pytest.mark.spec("DM-33", "REC-10")
 @both
 def test_excluded_purge_forgets(upstream: bool) -> None:
-    """DM-33, REC-10: no call, the total stays; the reconcile adds the block again and the total grows."""
+    """No call, the total stays; the reconcile adds the block again and the total grows."""
     lab = Lab(quirk(upstream, "excluded_purge_forgets", warm_ip_target=1, ip_cooldown_period=0)).start().run(10)
     lab.pod("one", 70)
     lab.tag_subnet(lab.node.subnet, {"kubernetes.io/role/cni": "0"})
@@ -226,9 +235,10 @@ def test_excluded_purge_forgets(upstream: bool) -> None:
 # ---- ENIs ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-9")
 @both
 def test_modify_error_shadowed(upstream: bool) -> None:
-    """EC2-9: the modify error at once, or the end of a wait for an ENI without id, some 162 s later."""
+    """The modify error at once, or the end of a wait for an ENI without id, some 162 s later."""
     lab = full(quirk(upstream, "modify_error_shadowed", warm_ip_target=1, ip_cooldown_period=0))
     lab.vpc.faults.fail_next("ModifyNetworkInterfaceAttribute", "UnauthorizedOperation", "no")
     mark = grown(lab, 4.9)
@@ -242,9 +252,10 @@ def test_modify_error_shadowed(upstream: bool) -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-9")
 @both
 def test_the_clean_ups_error_shadows_too(upstream: bool) -> None:
-    """EC2-9: with a failing clean-up its error is what is returned."""
+    """With a failing clean-up its error is what is returned."""
     lab = full(quirk(upstream, "modify_error_shadowed", warm_ip_target=1, ip_cooldown_period=0))
     lab.vpc.faults.fail_next("ModifyNetworkInterfaceAttribute", "UnauthorizedOperation", "no")
     lab.vpc.faults.fail_next("DetachNetworkInterface", "InternalError", "oops", times=12)
@@ -256,9 +267,10 @@ def test_the_clean_ups_error_shadows_too(upstream: bool) -> None:
     assert (second.fn, "oops" in second.message) == ("increaseIPPoolAllocENI", upstream)
 
 
+@pytest.mark.spec("EC2-14")
 @both
 def test_one_of_several_prefixes_fails(upstream: bool) -> None:
-    """EC2-14: one of three after twelve tries."""
+    """One of three after twelve tries."""
     settings = quirk(upstream, "one_of_several_prefixes_fails", prefix_delegation=True, warm_prefix_target=6)
     lab = Lab(settings)
     lab.vpc.faults.metadata_shows(lambda view: partly(view, 1))
@@ -267,9 +279,10 @@ def test_one_of_several_prefixes_fails(upstream: bool) -> None:
     assert lab.counted() == (["increaseIPPoolwaitENIAttachedFailed"] if upstream else [])
 
 
+@pytest.mark.spec("RPC-53")
 @both
 def test_leftover_ip_kept(upstream: bool) -> None:
-    """RPC-53: in prefix mode the leftover address of the last pod."""
+    """In prefix mode the leftover address of the last pod."""
     lab = Lab(Settings(warm_ip_target=1)).start().run(10)
     lab.pod("one", 10)
     lab.restart(settings=quirk(upstream, "leftover_ip_kept", prefix_delegation=True, warm_prefix_target=1)).run(10)
@@ -278,9 +291,10 @@ def test_leftover_ip_kept(upstream: bool) -> None:
     assert len(lab.vpc.enis[lab.primary].addresses) == (2 if upstream else 1)
 
 
+@pytest.mark.spec("INIT-38", "INIT-39")
 @both
 def test_exclusion_failure_skips_host(upstream: bool) -> None:
-    """INIT-38, INIT-39: DescribeSubnets fails for an ENI that a reconcile found."""
+    """DescribeSubnets fails for an ENI that a reconcile found."""
     lab = Lab(quirk(upstream, "exclusion_failure_skips_host", warm_eni_target=1), instance_type="c5.xlarge").start()
     lab.run(100)
     eni = lab.foreign(addresses=2)
@@ -294,9 +308,10 @@ def test_exclusion_failure_skips_host(upstream: bool) -> None:
     assert bool(lab.calls(SetUpEni)) is not upstream
 
 
+@pytest.mark.spec("POOL-44", "INIT-39")
 @both
 def test_a_node_without_permission_to_describe_subnets(upstream: bool) -> None:
-    """POOL-44, INIT-39: its ENIs are checked in vain for 50 s each and never set up on the host, or just set up."""
+    """Its ENIs are checked in vain for 50 s each and never set up on the host, or just set up."""
     lab = Lab(quirk(upstream, "exclusion_failure_skips_host", warm_eni_target=1))
     lab.foreign(addresses=1)
     lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", times=-1)
@@ -307,9 +322,10 @@ def test_a_node_without_permission_to_describe_subnets(upstream: bool) -> None:
     assert lab.counted().count("waitENIAttachedMaxRetryExceeded") == (2 if upstream else 0)
 
 
+@pytest.mark.spec("POOL-44")
 @both
 def test_discovery_needs_second_describe(upstream: bool) -> None:
-    """POOL-44: DescribeSubnets is not permitted."""
+    """DescribeSubnets is not permitted."""
     lab = full(quirk(upstream, "discovery_needs_second_describe", warm_ip_target=1, ip_cooldown_period=0))
     lab.vpc.faults.fail_next("DescribeSubnets", "UnauthorizedOperation", times=1)
     mark = grown(lab, 3)
@@ -318,9 +334,10 @@ def test_discovery_needs_second_describe(upstream: bool) -> None:
     assert lab.counted(mark) == (["increaseIPPoolAllocENI"] if upstream else [])
 
 
+@pytest.mark.spec("RPC-8", "POOL-18")
 @both
 def test_keeps_serving_after_sigterm(upstream: bool) -> None:
-    """RPC-8, POOL-18: to the core it is all one: nothing grows, pods are answered; whether to exit is the daemon's."""
+    """To the core it is all one: nothing grows, pods are answered; whether to exit is the daemon's."""
     bench = Bench(quirk(upstream, "keeps_serving_after_sigterm", warm_ip_target=2))
     bench.eni("eni-0", 0, "10.0.0.1/32", primary=True)
     bench.tell(Terminate())

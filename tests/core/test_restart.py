@@ -44,9 +44,10 @@ def asked_again(lab: Lab, answers: ANSWERS) -> ANSWERS:
 # ---- pods ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INIT-26", "DM-64", "DM-5")
 @pytest.mark.parametrize("settings", [PREFIXES, SINGLE])
 def test_pods_keep_their_addresses(settings: Settings) -> None:
-    """INIT-26, DM-64, DM-5: key, address, metadata and time of assignment survive; nothing is released."""
+    """Key, address, metadata and time of assignment survive; nothing is released."""
     lab, answers = node(settings)
     block = next(iter(lab.state.enis[lab.primary].blocks.values()))
     record = block.records[0]
@@ -60,9 +61,10 @@ def test_pods_keep_their_addresses(settings: Settings) -> None:
     assert not lab.events(ev.AddressReleased)
 
 
+@pytest.mark.spec("INIT-25", "DM-64")
 @pytest.mark.parametrize("settings", [PREFIXES, SINGLE])
 def test_metadata_that_lags_at_a_start_costs_no_pod_its_address(settings: Settings) -> None:
-    """INIT-25, DM-64: it shows no secondary address at all; EC2 is believed."""
+    """It shows no secondary address at all; EC2 is believed."""
     lab, answers = node(settings)
     lab.vpc.faults.metadata_shows(bare)
     lab.restart()
@@ -71,8 +73,9 @@ def test_metadata_that_lags_at_a_start_costs_no_pod_its_address(settings: Settin
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-20", "INIT-25")
 def test_metadata_without_our_eni_costs_no_pod_its_address() -> None:
-    """INIT-20, INIT-25: the store's ENIs are described too; EC2 says that it hangs on us."""
+    """The store's ENIs are described too; EC2 says that it hangs on us."""
     lab, answers = node(SINGLE, 5)
     (eni,) = lab.others
     lab.vpc.faults.metadata_shows(lambda view: without(view, eni))
@@ -82,8 +85,9 @@ def test_metadata_without_our_eni_costs_no_pod_its_address() -> None:
     assert lab.state.enis[eni].subnet_cidr == "10.0.0.0/24" and lab.leaks() == []
 
 
+@pytest.mark.spec("REC-13", "REC-10")
 def test_a_block_that_ec2_kept_is_not_dropped_with_its_pods_by_an_old_entry() -> None:
-    """REC-13, REC-10: released, not unassigned, found again at the start: its entry ends, its pods stay."""
+    """Released, not unassigned, found again at the start: its entry ends, its pods stay."""
     lab, _ = node(msgspec.structs.replace(SINGLE, ip_cooldown_period=0, max_eni=1), 2)
     lab.kill_at = lambda record: any(
         isinstance(e, ev.CallStarted) and isinstance(e.call, UnassignPrivateIpAddresses) for e in record.events
@@ -103,8 +107,9 @@ def test_a_block_that_ec2_kept_is_not_dropped_with_its_pods_by_an_old_entry() ->
     assert asked_again(lab, answers) == answers and lab.leaks() == []
 
 
+@pytest.mark.spec("REC-7", "DM-64")
 def test_an_eni_detached_meanwhile_leaves_with_its_pods() -> None:
-    """REC-7, DM-64: not found: entries of that ENI are dropped."""
+    """Not found: entries of that ENI are dropped."""
     lab, _ = node(SINGLE, 5)
     (eni,) = lab.others
     pods = lab.state.enis[eni].assigned
@@ -117,8 +122,9 @@ def test_an_eni_detached_meanwhile_leaves_with_its_pods() -> None:
     assert len(lab.state.stores[0].owners) == 5 - pods
 
 
+@pytest.mark.spec("DM-64")
 def test_a_block_unassigned_meanwhile_leaves_with_its_pods() -> None:
-    """DM-64: the address is on no ENI any more: presumed dead."""
+    """The address is on no ENI any more: presumed dead."""
     lab, answers = node(SINGLE, 2)
     lab.die()
     apply(lab.vpc, UnassignPrivateIpAddresses(lab.primary, (answers["pod-0"],)), lab.now)
@@ -130,8 +136,9 @@ def test_a_block_unassigned_meanwhile_leaves_with_its_pods() -> None:
     assert lab.pod("pod-1").address == answers["pod-1"]
 
 
+@pytest.mark.spec("DM-64", "DM-65")
 def test_a_start_after_pods_keeps_no_second_copy() -> None:
-    """DM-64, DM-65: an address is held once, however often the process starts."""
+    """An address is held once, however often the process starts."""
     lab, answers = node()
     for seed in range(2, 7):
         lab.restart(seed=seed)
@@ -140,9 +147,10 @@ def test_a_start_after_pods_keeps_no_second_copy() -> None:
     assert len(lab.state.stores[0].owners) == len(answers)
 
 
+@pytest.mark.spec("INIT-34", "INIT-38", "DM-64")
 @pytest.mark.parametrize("fault", ["check", "host", "link"])
 def test_an_eni_that_cannot_be_set_up_again_keeps_its_pods(fault: str) -> None:
-    """INIT-34, INIT-38, DM-64: given up, but its addresses are not handed out a second time."""
+    """Given up, but its addresses are not handed out a second time."""
     lab, answers = node(SINGLE, 5)
     (eni,) = lab.others
     lab.die()
@@ -165,8 +173,9 @@ def test_an_eni_that_cannot_be_set_up_again_keeps_its_pods(fault: str) -> None:
     assert eni in lab.state.enis and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-38")
 def test_an_empty_eni_that_cannot_be_set_up_again_is_left_out() -> None:
-    """INIT-38: without pods it leaves the store, and the reconcile adopts it once it can."""
+    """Without pods it leaves the store, and the reconcile adopts it once it can."""
     lab = Lab(Settings(warm_ip_target=4)).start().run(10)
     (eni,) = lab.others
     lab.die()
@@ -186,8 +195,9 @@ def test_an_empty_eni_that_cannot_be_set_up_again_is_left_out() -> None:
 # ---- volatile things ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-29", "DM-28")
 def test_a_cooldown_goes_on_across_a_restart() -> None:
-    """DM-29, DM-28: ours remembers when the address was released; upstream hands it out at once."""
+    """Ours remembers when the address was released; upstream hands it out at once."""
     lab = Lab(msgspec.structs.replace(SINGLE, max_eni=1), instance_type="t3.small").start().run(10)
     lab.pods(3, 10)
     address = lab.delete("pod-1").address
@@ -199,8 +209,9 @@ def test_a_cooldown_goes_on_across_a_restart() -> None:
     assert lab.pod("next").address == address
 
 
+@pytest.mark.spec("DM-3", "POOL-15", "POOL-17", "POOL-28", "REC-11")
 def test_ages_pauses_and_clocks_go_on_across_a_restart() -> None:
-    """DM-3, POOL-15, POOL-17, POOL-28, REC-11: Appendix D's volatile rows are facts of our journal."""
+    """Appendix D's volatile rows are facts of our journal."""
     lab, _ = node(msgspec.structs.replace(SINGLE, subnet_discovery=False, ip_cooldown_period=0), 2)
     lab.delete("pod-1", 10)
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "InsufficientFreeAddressesInSubnet", times=2)
@@ -216,8 +227,9 @@ def test_ages_pauses_and_clocks_go_on_across_a_restart() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.spec("RPC-52", "DM-32")
 def test_a_purge_that_was_due_happens_after_the_restart() -> None:
-    """RPC-52, DM-32: the delayed purge is a fact too."""
+    """The delayed purge is a fact too."""
     lab, _ = node(PREFIXES, 1)
     lab.restart(settings=SINGLE).run(10)
     lab.delete("pod-0", 5)
@@ -227,8 +239,9 @@ def test_a_purge_that_was_due_happens_after_the_restart() -> None:
     assert not lab.vpc.enis[lab.primary].prefixes and lab.leaks() == []
 
 
+@pytest.mark.spec("INIT-28", "DM-28")
 def test_a_leftover_block_that_cools_goes_back_when_it_has_cooled() -> None:
-    """INIT-28, DM-28: with the mode changed while an address cools, the prefix waits for it."""
+    """With the mode changed while an address cools, the prefix waits for it."""
     lab, _ = node(PREFIXES, 1)
     lab.delete("pod-0", 10)
     lab.restart(settings=SINGLE)
@@ -239,8 +252,9 @@ def test_a_leftover_block_that_cools_goes_back_when_it_has_cooled() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("RPC-8")
 def test_terminating_ends_with_the_process() -> None:
-    """RPC-8, Appendix D: the next one grows again."""
+    """Appendix D: the next one grows again."""
     lab, _ = node(SINGLE, 1)
     lab.engine.submit(Terminate())
     before = lab.state.terminating
@@ -249,8 +263,9 @@ def test_terminating_ends_with_the_process() -> None:
     assert (before, lab.state.terminating) == (True, False)
 
 
+@pytest.mark.spec("DM-28")
 def test_new_settings_hold_from_the_start_on() -> None:
-    """DM-28: the cooldown is read once, at the start; addresses that rest are judged by it."""
+    """The cooldown is read once, at the start; addresses that rest are judged by it."""
     lab = Lab(msgspec.structs.replace(SINGLE, max_eni=1)).start().run(10)
     lab.pods(3, 10)
     lab.delete("pod-0", 3)
@@ -262,9 +277,10 @@ def test_new_settings_hold_from_the_start_on() -> None:
 # ---- stale rows ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("TV-25", "DM-62")
 @pytest.mark.parametrize(("links", "kept"), [(("customb5faff8a083",), True), (("eni9571956a6cc",), False), ((), False)])
 def test_a_row_is_kept_while_its_veth_is_there(links: tuple[str, ...], kept: bool) -> None:
-    """TV-25, DM-62: the suffix decides, whatever the prefix; a row without a name is always kept."""
+    """The suffix decides, whatever the prefix; a row without a name is always kept."""
     bench = Bench()
     bench.eni("eni-1", 0, "10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32")
     bench.tell(AddNetwork(sandbox("named"), Pod("kube-system", "coredns-57ff979f67-qqbdh")))
@@ -279,6 +295,7 @@ def test_a_row_is_kept_while_its_veth_is_there(links: tuple[str, ...], kept: boo
     assert sandbox("nameless") in owners and sandbox("half") in owners
 
 
+@pytest.mark.spec("TV-25")
 @pytest.mark.parametrize(
     ("namespace", "name", "suffix"),
     [
@@ -288,12 +305,13 @@ def test_a_row_is_kept_while_its_veth_is_there(links: tuple[str, ...], kept: boo
     ],
 )
 def test_a_veth_is_named_after_its_pod(namespace: str, name: str, suffix: str) -> None:
-    """TV-25, NETW-9: eleven hex digits of SHA-1."""
+    """NETW-9: eleven hex digits of SHA-1."""
     assert init.veth_suffix(Pod(namespace, name)) == suffix
 
 
+@pytest.mark.spec("DM-62", "DM-63")
 def test_a_dropped_row_leaves_a_fresh_address_and_no_rules() -> None:
-    """DM-62, DM-63: the address does not cool, its rules are pruned, a failure to do so is logged."""
+    """The address does not cool, its rules are pruned, a failure to do so is logged."""
     lab = Lab(SINGLE).start().run(10)
     granted = lab.pod("gone", 10)
     lab.links = LinksView(("eth0", f"eni{init.veth_suffix(Pod('default', 'kept'))}"))
@@ -307,8 +325,9 @@ def test_a_dropped_row_leaves_a_fresh_address_and_no_rules() -> None:
     assert lab.pod("next").address == granted.address
 
 
+@pytest.mark.spec("DM-62")
 def test_where_the_hosts_links_are_not_known_no_row_is_judged() -> None:
-    """DM-62: a host that only records answers so."""
+    """A host that only records answers so."""
     lab, answers = node()
     lab.links = LinksView((), known=False)
     lab.restart()
@@ -316,8 +335,9 @@ def test_where_the_hosts_links_are_not_known_no_row_is_judged() -> None:
     assert asked_again(lab, answers) == answers
 
 
+@pytest.mark.spec("TV-26", "DM-62")
 def test_links_that_cannot_be_listed_end_the_start() -> None:
-    """TV-26, DM-62: the error's text is the step's."""
+    """The error's text is the step's."""
     bench = Bench()
     bench.record(ev.Started(Settings(), NODE, 2), ev.WorkMoved(Init("links")))
 
@@ -327,8 +347,9 @@ def test_links_that_cannot_be_listed_end_the_start() -> None:
     assert bench.state.phase == "failed"
 
 
+@pytest.mark.spec("DM-62", "DM-66")
 def test_a_dropped_pod_is_unknown_from_then_on() -> None:
-    """DM-62, DM-66: there is no other place where it might be found."""
+    """There is no other place where it might be found."""
     lab = Lab(SINGLE).start().run(10)
     lab.pod("gone", 10)
     lab.links = LinksView(())

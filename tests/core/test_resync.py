@@ -45,8 +45,9 @@ def counts(lab: Lab, since: int) -> dict[str, int]:
 # ---- when ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("REC-1", "REC-15")
 def test_a_reconcile_runs_after_a_quiet_minute() -> None:
-    """REC-1, REC-15: more than 60 s after the last pool action or reconcile; it stamps its end."""
+    """More than 60 s after the last pool action or reconcile; it stamps its end."""
     lab = Lab(STILL).start()
     (acted,) = lab.times(lambda e: isinstance(e, ev.PoolActed) and e.action == "increased")
     lab.run(200)
@@ -56,15 +57,17 @@ def test_a_reconcile_runs_after_a_quiet_minute() -> None:
     assert all(60 < b - a <= 65 for a, b in pairwise(runs))
 
 
+@pytest.mark.spec("REC-1")
 def test_the_first_check_runs_at_once_where_nothing_was_done_before() -> None:
-    """REC-1: lastPoolAction starts at zero: with an old pool that needs nothing, at the first check after the start."""
+    """LastPoolAction starts at zero: with an old pool that needs nothing, at the first check after the start."""
     lab = Lab(Settings(warm_eni_target=0, minimum_ip_target=0, max_eni=1, warm_ip_target=0), max_pods=0).start().run(6)
 
     assert lab.times(lambda e: isinstance(e, ev.Resynced)) == [5.0]
 
 
+@pytest.mark.spec("REC-1", "POOL-17")
 def test_a_pool_action_puts_the_reconcile_off() -> None:
-    """REC-1, POOL-17: a busy pool is not compared with metadata that lags it."""
+    """A busy pool is not compared with metadata that lags it."""
     lab = quiet()
     mark = lab.mark()
     for i in range(8):
@@ -74,9 +77,10 @@ def test_a_pool_action_puts_the_reconcile_off() -> None:
     assert runs == []
 
 
+@pytest.mark.spec("REC-2", "TV-56")
 @pytest.mark.parametrize("fault", ["error", "nothing listed"])
 def test_metadata_that_fails_changes_nothing(fault: str) -> None:
-    """REC-2, TV-56: counted; no change, no stamp, so it is tried again at the next check."""
+    """Counted; no change, no stamp, so it is tried again at the next check."""
     lab = quiet()
     shape = lab.shape()
     if fault == "error":
@@ -98,8 +102,9 @@ def test_metadata_that_fails_changes_nothing(fault: str) -> None:
 # ---- known ENIs ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("REC-8", "REC-9")
 def test_similar_is_the_same_number_and_the_same_addresses() -> None:
-    """REC-8, REC-9: metadata lists the primary address first; order does not matter."""
+    """Metadata lists the primary address first; order does not matter."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32", "10.0.0.2/32", "10.0.1.0/28")
     eni = bench.state.enis["eni-1"]
@@ -114,9 +119,10 @@ def test_similar_is_the_same_number_and_the_same_addresses() -> None:
     assert seen(("10.0.0.1", "10.0.0.2", "10.0.0.3"), ("10.0.1.0/28", "10.0.9.0/28")) == (False, False)
 
 
+@pytest.mark.spec("REC-5", "REC-8", "REC-9", "REC-10")
 @pytest.mark.parametrize("prefixes", [False, True])
 def test_what_came_without_us_is_added(prefixes: bool) -> None:
-    """REC-5, REC-8, REC-9, REC-10: metadata differs, EC2 confirms, the block comes into the store."""
+    """Metadata differs, EC2 confirms, the block comes into the store."""
     lab = quiet(Settings(prefix_delegation=prefixes, minimum_ip_target=2))
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, 0 if prefixes else 2, 2 if prefixes else 0), lab.now)
     mark = lab.reconciled()
@@ -126,8 +132,9 @@ def test_what_came_without_us_is_added(prefixes: bool) -> None:
     assert counts(lab, mark)["eniDataStorePoolReconcileAdd"] >= 2
 
 
+@pytest.mark.spec("REC-10", "HTTP-21")
 def test_a_quiet_reconcile_counts_every_block_it_finds() -> None:
-    """REC-10, HTTP-21: the counter moves for blocks that were there already."""
+    """The counter moves for blocks that were there already."""
     lab = quiet(Settings(minimum_ip_target=3))
     mark = lab.reconciled()
 
@@ -135,9 +142,10 @@ def test_a_quiet_reconcile_counts_every_block_it_finds() -> None:
     assert lab.shape() == [(3, 0)]
 
 
+@pytest.mark.spec("REC-12", "DM-13")
 @pytest.mark.parametrize("prefixes", [False, True])
 def test_what_went_without_us_is_dropped_with_its_pods(prefixes: bool) -> None:
-    """REC-12, DM-13: EC2 confirms that it is gone; the pod loses its entry, the event says how many did."""
+    """EC2 confirms that it is gone; the pod loses its entry, the event says how many did."""
     lab = quiet(Settings(prefix_delegation=prefixes, minimum_ip_target=2))
     granted = lab.pod("one")
     row = lab.vpc.enis[lab.primary]
@@ -153,8 +161,9 @@ def test_what_went_without_us_is_dropped_with_its_pods(prefixes: bool) -> None:
     assert not lab.state.stores[0].owners and lab.leaks() == []
 
 
+@pytest.mark.spec("REC-8", "TV-56")
 def test_metadata_that_lies_is_not_believed() -> None:
-    """REC-8, TV-56: it lists no secondary address, EC2 lists them all: nothing changes."""
+    """It lists no secondary address, EC2 lists them all: nothing changes."""
     lab = quiet()
     lab.vpc.faults.metadata_shows(bare)
     before, asked = lab.shape(), lab.engine.requests[DESCRIBE]
@@ -165,9 +174,10 @@ def test_metadata_that_lies_is_not_believed() -> None:
     assert not lab.events(ev.CidrRemoved, mark) and not lab.events(ev.CidrAdded, mark)
 
 
+@pytest.mark.spec("REC-8", "REC-9", "EC2-25")
 @pytest.mark.parametrize("code", ["InternalError", ENI_NOT_FOUND])
 def test_an_eni_that_ec2_cannot_describe_is_left_as_it_is(code: str) -> None:
-    """REC-8, REC-9, EC2-25: that ENI's part is abandoned, the reconcile goes on and ends."""
+    """That ENI's part is abandoned, the reconcile goes on and ends."""
     lab = quiet()
     lab.vpc.faults.metadata_shows(bare)
     lab.vpc.faults.fail_next(DESCRIBE, code)
@@ -178,8 +188,9 @@ def test_an_eni_that_ec2_cannot_describe_is_left_as_it_is(code: str) -> None:
     assert not lab.events(ev.CidrRemoved, mark) and lab.state.pool.work is None
 
 
+@pytest.mark.spec("REC-5", "REC-8", "REC-9")
 def test_each_kind_is_verified_on_its_own() -> None:
-    """REC-5, REC-8, REC-9: addresses first, then prefixes; only what differs is asked for."""
+    """Addresses first, then prefixes; only what differs is asked for."""
     lab = quiet(Settings(prefix_delegation=True, minimum_ip_target=2))
     asked = lab.engine.requests[DESCRIBE]
     apply(lab.vpc, AssignPrivateIpAddresses(lab.primary, secondary_ips=1), lab.now)
@@ -193,8 +204,9 @@ def test_each_kind_is_verified_on_its_own() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-10", "REC-14")
 def test_the_primary_address_is_never_taken_for_a_pod() -> None:
-    """REC-10, REC-14: the ENI's recorded primary address is skipped wherever it stands in the list."""
+    """The ENI's recorded primary address is skipped wherever it stands in the list."""
     lab = quiet()
     row = lab.vpc.enis[lab.primary]
     turned = (row.addresses[1], row.addresses[0], *row.addresses[2:])
@@ -209,8 +221,9 @@ def test_the_primary_address_is_never_taken_for_a_pod() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-16", "REC-3", "DM-1")
 def test_only_card_zero_has_a_store() -> None:
-    """REC-16, REC-3, DM-1: what becomes attached later is judged by the stores there are."""
+    """What becomes attached later is judged by the stores there are."""
     lab = quiet()
     lab.foreign(1)
     lab.reconciled()
@@ -218,8 +231,9 @@ def test_only_card_zero_has_a_store() -> None:
     assert list(lab.state.stores) == [0]
 
 
+@pytest.mark.spec("REC-4")
 def test_pods_are_served_while_a_reconcile_waits_for_ec2() -> None:
-    """REC-4: the pool lane waits, ADD and DEL do not."""
+    """The pool lane waits, ADD and DEL do not."""
     lab = Lab(STILL, instance_type="c5.xlarge", latency="realistic", lag_ms=1500).start().run(100)
     lab.foreign(2)
     mark = lab.mark()
@@ -231,8 +245,9 @@ def test_pods_are_served_while_a_reconcile_waits_for_ec2() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("REC-8", "REC-15")
 def test_a_view_as_stored_is_recorded_without_its_enis() -> None:
-    """REC-8, REC-15: a quiet node's journal does not repeat what it knows; any difference, or a held block, stays."""
+    """A quiet node's journal does not repeat what it knows; any difference, or a held block, stays."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     eni = bench.state.enis["eni-1"]

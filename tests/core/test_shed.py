@@ -51,8 +51,9 @@ def sequence(lab: Lab, since: int) -> list[str]:
     return [type(call).__name__ for call in lab.all_calls(since)]
 
 
+@pytest.mark.spec("POOL-36", "POOL-37", "EC2-22")
 def test_a_spare_eni_leaves_the_store_before_ec2_is_asked() -> None:
-    """POOL-36, POOL-37, EC2-22: out of the store, described, detached, deleted 2 s later, its rules removed."""
+    """Out of the store, described, detached, deleted 2 s later, its rules removed."""
     lab = spare()
     (eni,) = lab.others
     address = lab.state.enis[eni].primary_ip
@@ -67,8 +68,9 @@ def test_a_spare_eni_leaves_the_store_before_ec2_is_asked() -> None:
     assert lab.leaks() == [] and lab.counted() == [] and lab.quiet()
 
 
+@pytest.mark.spec("POOL-36", "DM-36")
 def test_an_eni_is_freed_at_sixty_seconds_and_one_in_a_cycle() -> None:
-    """POOL-36, DM-36: not before its time; of two spare ones the second follows in the next cycle."""
+    """Not before its time; of two spare ones the second follows in the next cycle."""
     lab = Lab(SINGLE).start().run(10)
     lab.pods(7, 10)
     for i in range(2, 7):
@@ -82,8 +84,9 @@ def test_an_eni_is_freed_at_sixty_seconds_and_one_in_a_cycle() -> None:
     assert lab.leaks() == [] and len(lab.vpc.enis) == 1
 
 
+@pytest.mark.spec("EC2-22")
 def test_an_eni_that_ec2_does_not_know_is_freed_already() -> None:
-    """EC2-22: not found at the describe: only the rules are left to remove."""
+    """Not found at the describe: only the rules are left to remove."""
     lab = spare()
     lab.vpc.faults.fail_next(DESCRIBE, ENI_NOT_FOUND, "The networkInterface ID 'x' does not exist")
     mark = freed(lab)
@@ -92,8 +95,9 @@ def test_an_eni_that_ec2_does_not_know_is_freed_already() -> None:
     assert lab.counted(mark) == []
 
 
+@pytest.mark.spec("EC2-22", "POOL-37")
 def test_an_eni_that_cannot_be_described_is_left_to_the_reconcile() -> None:
-    """EC2-22, POOL-37: counted twice, no rule goes; still attached, it is adopted again and freed later."""
+    """Counted twice, no rule goes; still attached, it is adopted again and freed later."""
     lab = spare()
     lab.vpc.faults.fail_next(DESCRIBE, "InternalError", "no")
     mark = freed(lab, 1)
@@ -105,8 +109,9 @@ def test_an_eni_that_cannot_be_described_is_left_to_the_reconcile() -> None:
     assert lab.leaks() == [] and lab.quiet() and len(lab.vpc.enis) == 1
 
 
+@pytest.mark.spec("EC2-22", "POOL-37")
 def test_an_eni_that_cannot_be_detached_is_left_to_the_reconcile() -> None:
-    """EC2-22, POOL-37: after twelve tries; no delete, no rules; it is adopted again and freed later."""
+    """After twelve tries; no delete, no rules; it is adopted again and freed later."""
     lab = spare()
     lab.vpc.faults.fail_next(DETACH, "InternalError", times=12)
     mark = freed(lab)
@@ -122,8 +127,9 @@ def test_an_eni_that_cannot_be_detached_is_left_to_the_reconcile() -> None:
     assert lab.leaks() == [] and lab.quiet() and len(lab.vpc.enis) == 1
 
 
+@pytest.mark.spec("EC2-24", "POOL-37", "TV-74")
 def test_an_eni_that_cannot_be_deleted_still_loses_its_rules() -> None:
-    """EC2-24, POOL-37, TV-74: twelve tries, counted twice, then the rules go all the same."""
+    """Twelve tries, counted twice, then the rules go all the same."""
     lab = spare()
     lab.vpc.faults.fail_next(DELETE, "InternalError", times=12)
     mark = freed(lab, 400)
@@ -132,8 +138,9 @@ def test_an_eni_that_cannot_be_deleted_still_loses_its_rules() -> None:
     assert lab.counted(mark) == ["FreeENIDeleteErr", "decreaseIPPoolFreeENIFailed"]
 
 
+@pytest.mark.spec("EC2-24")
 def test_an_undeleted_eni_is_deleted_at_the_next_start() -> None:
-    """EC2-24: it hangs on nothing and no store has it, but it is not forgotten."""
+    """It hangs on nothing and no store has it, but it is not forgotten."""
     lab = spare()
     lab.vpc.faults.fail_next(DELETE, "InternalError", times=12)
     freed(lab, 400)
@@ -144,9 +151,10 @@ def test_an_undeleted_eni_is_deleted_at_the_next_start() -> None:
     assert lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-24", "TV-74")
 @pytest.mark.parametrize("failures", [1, 11])
 def test_a_delete_that_succeeds_at_last_is_a_success(failures: int) -> None:
-    """EC2-24, TV-74: nothing is counted."""
+    """Nothing is counted."""
     lab = spare()
     lab.vpc.faults.fail_next(DELETE, "InvalidParameterValue", "in use", times=failures)
     mark = freed(lab, 400)
@@ -155,8 +163,9 @@ def test_a_delete_that_succeeds_at_last_is_a_success(failures: int) -> None:
     assert lab.counted(mark) == [] and lab.leaks() == []
 
 
+@pytest.mark.spec("EC2-24")
 def test_deleting_what_is_gone_is_a_success() -> None:
-    """EC2-24: InvalidNetworkInterfaceID.NotFound."""
+    """InvalidNetworkInterfaceID.NotFound."""
     lab = spare()
     lab.vpc.faults.fail_next(DELETE, ENI_NOT_FOUND)
     mark = freed(lab, 4)
@@ -165,10 +174,11 @@ def test_deleting_what_is_gone_is_a_success() -> None:
     assert lab.counted(mark) == []
 
 
+@pytest.mark.spec("EC2-22", "EC2-24")
 @pytest.mark.parametrize("effect", [True, False])
 @pytest.mark.parametrize("action", [DETACH, DELETE])
 def test_a_call_without_answer_is_repeated(action: str, effect: bool) -> None:
-    """EC2-22, EC2-24: a repeat that finds it done is done; nothing is counted, nothing leaks."""
+    """A repeat that finds it done is done; nothing is counted, nothing leaks."""
     lab = spare()
     lab.vpc.faults.lose_next(action, effect=effect)
     mark = freed(lab, 60)
@@ -177,8 +187,9 @@ def test_a_call_without_answer_is_repeated(action: str, effect: bool) -> None:
     assert lab.counted(mark) == [] and lab.leaks() == [] and len(lab.vpc.enis) == 1
 
 
+@pytest.mark.spec("EC2-22")
 def test_an_eni_without_attachment_is_detached_in_vain() -> None:
-    """EC2-22: no attachment to name: the detach is tried without one, cannot succeed, and ends in giving up."""
+    """No attachment to name: the detach is tried without one, cannot succeed, and ends in giving up."""
     lab = spare()
     (eni,) = lab.others
     lab.until(lambda: eni not in lab.state.enis)
@@ -190,8 +201,9 @@ def test_an_eni_without_attachment_is_detached_in_vain() -> None:
     assert lab.counted(mark) == ["decreaseIPPoolFreeENIFailed"]
 
 
+@pytest.mark.spec("POOL-37")
 def test_rules_that_cannot_be_deleted_are_counted() -> None:
-    """POOL-37: and the ENI is forgotten in any case."""
+    """And the ENI is forgotten in any case."""
     lab = spare()
     answers: list[Outcome] = [Failed("", "no such rule table")]
     lab.engine._host = lambda call: answers.pop() if isinstance(call, TearDownEni) and answers else Succeeded()
@@ -201,8 +213,9 @@ def test_rules_that_cannot_be_deleted_are_counted() -> None:
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("EC2-25", "EC2-22")
 def test_an_empty_answer_counts_as_not_found() -> None:
-    """EC2-25, EC2-22: EC2 lists no ENI at all."""
+    """EC2 lists no ENI at all."""
     bench = Bench()
     bench.record(ev.WorkMoved(Shed("eni-1", "10.0.0.9")))
 
@@ -211,8 +224,9 @@ def test_an_empty_answer_counts_as_not_found() -> None:
     assert bench.state.pool.work == Shed("eni-1", "10.0.0.9", "rules")
 
 
+@pytest.mark.spec("POOL-36")
 def test_pods_are_served_while_an_eni_is_being_freed() -> None:
-    """POOL-36: the pool lane is busy for seconds; ADD and DEL do not wait for it."""
+    """The pool lane is busy for seconds; ADD and DEL do not wait for it."""
     lab = spare()
     lab.vpc.faults.fail_next(DETACH, "InternalError", times=6)
     freed(lab, 1)

@@ -75,9 +75,10 @@ def answers(state: State, at: int) -> list[object]:
     return [*decisions, agenda(state, at), plan(state, at)]
 
 
+@pytest.mark.spec("DM-47", "POOL-13")
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_snapshot_at_any_moment_goes_on_as_the_original(settings: Settings) -> None:
-    """DM-47, POOL-13: the same facts, the same answers, the same plans, after each further record."""
+    """The same facts, the same answers, the same plans, after each further record."""
     records = life(settings, 7)
     state = State()
     copies: list[State] = []
@@ -97,9 +98,10 @@ def test_a_snapshot_at_any_moment_goes_on_as_the_original(settings: Settings) ->
     assert all(answers(copy, state.at + SECOND) == answers(state, state.at + SECOND) for copy in copies)
 
 
+@pytest.mark.spec("INIT-29", "DM-62")
 @pytest.mark.parametrize("step", ["links", "rules", "prune", "groups"])
 def test_a_start_from_a_snapshot_does_what_a_start_from_all_records_does(step: Step) -> None:
-    """INIT-29, DM-62: pods are walked in an order of their own, not of their coming, or a replay would differ."""
+    """Pods are walked in an order of their own, not of their coming, or a replay would differ."""
     bench = Bench(SETTINGS[1])
     bench.eni("eni-2", 2, "10.0.2.0/28")
     bench.eni("eni-1", 1, "10.0.1.16/28", "10.0.1.0/28")
@@ -120,8 +122,9 @@ def test_a_start_from_a_snapshot_does_what_a_start_from_all_records_does(step: S
     assert [decide(copy, command, bench.now) for command in commands] == ours
 
 
+@pytest.mark.spec("DM-47")
 def test_a_fork_and_its_original_do_not_touch_each_other() -> None:
-    """DM-47: what happens to one leaves the other as it was."""
+    """What happens to one leaves the other as it was."""
     records = life(SETTINGS[1], 3)
     half = folded(records[: len(records) // 2])
     before = facts(half)
@@ -134,23 +137,26 @@ def test_a_fork_and_its_original_do_not_touch_each_other() -> None:
     assert facts(twin) == facts(folded(records))
 
 
+@pytest.mark.spec("DM-61")
 def test_a_snapshot_of_nothing_is_nothing() -> None:
-    """DM-61: a journal may begin with one."""
+    """A journal may begin with one."""
     empty = State()
 
     assert facts(decode(encode(empty))) == facts(empty)
     assert not plan(empty, 0).calls and agenda(empty, 0) == []
 
 
+@pytest.mark.spec("DM-61")
 @pytest.mark.parametrize("document", [b"", b"{}", b"[]", b'{"settings":1}'])
 def test_what_is_no_snapshot_is_refused(document: bytes) -> None:
-    """DM-61: damage is told, not guessed around."""
+    """Damage is told, not guessed around."""
     with pytest.raises(msgspec.DecodeError):
         decode(document)
 
 
+@pytest.mark.spec("DM-17", "POOL-13")
 def test_the_same_life_twice_leaves_the_same_records() -> None:
-    """DM-17, POOL-13: nothing depends on hash order, on a clock or on chance."""
+    """Nothing depends on hash order, on a clock or on chance."""
     first, second = (life(SETTINGS[0], 5) for _ in range(2))
 
     assert first == second

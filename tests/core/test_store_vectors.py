@@ -40,8 +40,9 @@ def allocations(bench: Bench) -> list[tuple[str, str]]:
     return [(row["containerID"], row["ipv4"]) for row in document(bench)["allocations"]]
 
 
+@pytest.mark.spec("TV-1", "DM-10")
 def test_an_eni_that_comes_twice_is_there_once() -> None:
-    """TV-1, DM-10: the second coming changes nothing; subnets stay as they were given."""
+    """The second coming changes nothing; subnets stay as they were given."""
     bench = Bench()
     bench.eni("eni-1", 1, subnet="subnet-b")
     bench.eni("eni-0", 0, subnet="subnet-a")
@@ -53,16 +54,18 @@ def test_an_eni_that_comes_twice_is_there_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.spec("TV-2")
 def test_an_eni_may_come_without_a_subnet() -> None:
-    """TV-2: an empty subnet id is kept as it is."""
+    """An empty subnet id is kept as it is."""
     bench = Bench()
     bench.eni("eni-1", 1, subnet="")
 
     assert bench.state.enis["eni-1"].subnet == ""
 
 
+@pytest.mark.spec("TV-3", "DM-42")
 def test_an_eni_without_pods_leaves_and_one_with_pods_leaves_only_by_force() -> None:
-    """TV-3, DM-42: removal of an unknown ENI changes nothing; a pod holds its ENI until EC2 took it away."""
+    """Removal of an unknown ENI changes nothing; a pod holds its ENI until EC2 took it away."""
     bench = Bench(BARE)
     bench.eni("eni-1", 0, primary=True)
     bench.eni("eni-2", 2)
@@ -84,8 +87,9 @@ def test_an_eni_without_pods_leaves_and_one_with_pods_leaves_only_by_force() -> 
     assert bench.delete("sandbox1") == UnknownPod(sandbox("sandbox1"))
 
 
+@pytest.mark.spec("TV-4")
 def test_a_prefix_serves_from_its_base_and_its_pod_holds_the_eni() -> None:
-    """TV-4: the network address itself is the first to go out, table = device + 1."""
+    """The network address itself is the first to go out, table = device + 1."""
     bench = Bench(PREFIXES)
     bench.eni("eni-4", 4, "10.0.0.0/28")
     bench.wait(61)
@@ -99,8 +103,9 @@ def test_a_prefix_serves_from_its_base_and_its_pod_holds_the_eni() -> None:
     assert not bench.state.enis
 
 
+@pytest.mark.spec("TV-5", "DM-12")
 def test_a_secondary_address_counts_once_and_only_on_a_known_eni() -> None:
-    """TV-5, DM-12: totals 1, 1 (again), 2, 3, 3 (unknown ENI)."""
+    """Totals 1, 1 (again), 2, 3, 3 (unknown ENI)."""
     bench = Bench()
     bench.eni("eni-1", 1)
     bench.eni("eni-2", 2)
@@ -116,8 +121,9 @@ def test_a_secondary_address_counts_once_and_only_on_a_known_eni() -> None:
     assert totals == [1, 1, 2, 3, 3]
 
 
+@pytest.mark.spec("TV-6")
 def test_a_prefix_counts_sixteen_once_and_only_on_a_known_eni() -> None:
-    """TV-6: totals 16, 16 (again), 32, 48, 48 (unknown ENI)."""
+    """Totals 16, 16 (again), 32, 48, 48 (unknown ENI)."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1)
     bench.eni("eni-2", 2)
@@ -133,12 +139,13 @@ def test_a_prefix_counts_sixteen_once_and_only_on_a_known_eni() -> None:
     assert totals == [16, 16, 32, 48, 48]
 
 
+@pytest.mark.spec("TV-7")
 @pytest.mark.parametrize(
     ("cidrs", "listed"),
     [(("1.1.1.1/32", "1.1.1.2/32"), (2, 0)), (("10.0.0.0/28", "20.0.0.0/28"), (0, 2))],
 )
 def test_an_enis_blocks_are_listed_by_kind(cidrs: tuple[str, ...], listed: tuple[int, int]) -> None:
-    """TV-7: addresses and prefixes of an ENI."""
+    """Addresses and prefixes of an ENI."""
     bench = Bench()
     bench.eni("eni-1", 1, *cidrs)
 
@@ -148,8 +155,9 @@ def test_an_enis_blocks_are_listed_by_kind(cidrs: tuple[str, ...], listed: tuple
     assert "dummy-eni" not in bench.state.enis
 
 
+@pytest.mark.spec("TV-8", "DM-13")
 def test_a_block_with_a_pod_goes_only_by_force() -> None:
-    """TV-8, DM-13: an unknown block changes nothing, one in use is not offered, a forced one takes its pod along."""
+    """An unknown block changes nothing, one in use is not offered, a forced one takes its pod along."""
     bench = Bench()
     bench.eni("eni-1", 0, "1.1.1.1/32", "1.1.1.2/32", "1.1.1.3/32")
     bench.granted("one")
@@ -165,8 +173,9 @@ def test_a_block_with_a_pod_goes_only_by_force() -> None:
     assert (bench.stats.total, bench.stats.assigned, bench.cidrs("eni-1")) == (1, 0, ["1.1.1.3/32"])
 
 
+@pytest.mark.spec("TV-11", "DM-21")
 def test_the_checkpoint_holds_what_is_assigned_and_nothing_moves_before_its_record() -> None:
-    """TV-11, DM-21: a decision whose record fails to be written changes neither State nor the document."""
+    """A decision whose record fails to be written changes neither State nor the document."""
     bench = Bench()
     bench.eni("eni-1", 0, "1.1.1.1/32")
     bench.granted("sandbox-1")
@@ -190,8 +199,9 @@ def test_the_checkpoint_holds_what_is_assigned_and_nothing_moves_before_its_reco
     assert (granted.address, bench.stats.assigned) == ("1.1.2.2", 2)
 
 
+@pytest.mark.spec("TV-12")
 def test_addresses_run_out_come_back_and_let_their_eni_go() -> None:
-    """TV-12: no address left, an unknown pod, a released one; the ENI goes once it is old and nothing cools on it."""
+    """No address left, an unknown pod, a released one; the ENI goes once it is old and nothing cools on it."""
     bench = Bench(BARE)
     bench.eni("eni-1", 0, "1.1.1.1/32", primary=True)
     bench.eni("eni-2", 1, "1.1.2.2/32")
@@ -217,8 +227,9 @@ def test_addresses_run_out_come_back_and_let_their_eni_go() -> None:
     assert (bench.stats.total, bench.stats.assigned) == (2, 2)
 
 
+@pytest.mark.spec("TV-13")
 def test_a_prefix_gives_its_addresses_in_order() -> None:
-    """TV-13: base, base + 1, base + 2; a decision without record leaves the second one to whoever comes next."""
+    """Base, base + 1, base + 2; a decision without record leaves the second one to whoever comes next."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 0, "10.0.0.0/28")
     first = [bench.granted("key1").address, bench.granted("key1").address]
@@ -235,6 +246,7 @@ def test_a_prefix_gives_its_addresses_in_order() -> None:
     assert (released.interfaces, bench.stats.total, bench.stats.assigned) == (1, 16, 2)
 
 
+@pytest.mark.spec("TV-14", "TV-15")
 @pytest.mark.parametrize(
     ("prefix_delegation", "cidrs", "total"),
     [
@@ -245,7 +257,7 @@ def test_a_prefix_gives_its_addresses_in_order() -> None:
 def test_a_released_address_is_counted_as_cooling_for_its_period(
     prefix_delegation: bool, cidrs: tuple[str, ...], total: int
 ) -> None:
-    """TV-14, TV-15: a period of one second; the figures are total, assigned, cooling."""
+    """A period of one second; the figures are total, assigned, cooling."""
     bench = Bench(Settings(prefix_delegation=prefix_delegation, ip_cooldown_period=1))
     bench.eni("eni-1", 0, *cidrs)
     bench.granted("one")
@@ -261,8 +273,9 @@ def test_a_released_address_is_counted_as_cooling_for_its_period(
     assert {s.prefixes for s in seen} == {int(prefix_delegation)}
 
 
+@pytest.mark.spec("TV-16")
 def test_an_excluded_eni_serves_nobody() -> None:
-    """TV-16: the pod waits for an address of another ENI."""
+    """The pod waits for an address of another ENI."""
     bench = Bench()
     bench.eni("eni-1", 0, "10.0.0.1/32", primary=True, excluded=True)
 
@@ -274,8 +287,9 @@ def test_an_excluded_eni_serves_nobody() -> None:
     assert (after.address, after.device) == ("10.0.0.2", 1)
 
 
+@pytest.mark.spec("TV-17")
 def test_an_excluded_eni_gets_no_addresses() -> None:
-    """TV-17: only the other one is allocatable."""
+    """Only the other one is allocatable."""
     bench = Bench()
     bench.eni("eni-1", 0, excluded=True)
     bench.eni("eni-2", 1)
@@ -283,8 +297,9 @@ def test_an_excluded_eni_gets_no_addresses() -> None:
     assert [eni.eni for eni in pool_linux.allocatable(bench.state, 0)] == ["eni-2"]
 
 
+@pytest.mark.spec("TV-18")
 def test_an_excluded_eni_is_not_counted() -> None:
-    """TV-18: three addresses on the excluded ENI, two on the other: total and available are 2."""
+    """Three addresses on the excluded ENI, two on the other: total and available are 2."""
     bench = Bench()
     bench.eni("eni-1", 0, "10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32", excluded=True)
     bench.eni("eni-2", 1, "10.0.1.1/32", "10.0.1.2/32")
@@ -292,8 +307,9 @@ def test_an_excluded_eni_is_not_counted() -> None:
     assert (bench.stats.total, bench.stats.assigned, bench.stats.available) == (2, 0, 2)
 
 
+@pytest.mark.spec("TV-19")
 def test_excluding_an_unknown_eni_changes_nothing() -> None:
-    """TV-19: there is nothing to ask or to set."""
+    """There is nothing to ask or to set."""
     bench = Bench()
     bench.eni("eni-1", 0)
     bench.record(ev.EniExcluded("eni-9", True))
@@ -301,8 +317,9 @@ def test_excluding_an_unknown_eni_changes_nothing() -> None:
     assert [eni.excluded for eni in bench.state.enis.values()] == [False]
 
 
+@pytest.mark.spec("TV-20")
 def test_trunk_and_efa_enis_are_known_by_their_flags() -> None:
-    """TV-20: no trunk, no trunk, then the trunk; the EFA ENIs are those that came as such."""
+    """No trunk, no trunk, then the trunk; the EFA ENIs are those that came as such."""
     bench = Bench()
 
     trunks = [[eni.eni for eni in bench.state.enis.values() if eni.trunk]]
@@ -316,8 +333,9 @@ def test_trunk_and_efa_enis_are_known_by_their_flags() -> None:
     assert [eni.eni for eni in bench.state.enis.values() if eni.efa] == ["eni-1", "eni-3"]
 
 
+@pytest.mark.spec("TV-21", "DM-41")
 def test_a_spare_eni_is_secondary_plain_and_without_pods() -> None:
-    """TV-21, DM-41: none, primary only, with a secondary one, with a trunk or an EFA ENI beside it."""
+    """None, primary only, with a secondary one, with a trunk or an EFA ENI beside it."""
     bench = Bench(Settings(prefix_delegation=True, warm_prefix_target=1))
     plenty = msgspec.structs.replace(bench.stats, available=10_000)
 
@@ -329,59 +347,27 @@ def test_a_spare_eni_is_secondary_plain_and_without_pods() -> None:
     assert seen == [False, False, False, False, True]
 
 
+@pytest.mark.spec("TV-22", "POOL-9")
 @pytest.mark.parametrize(("x", "y", "quotient"), [(1, 1, 1), (3, 2, 2), (5, 2, 3), (10, 2, 5), (1, 10, 1)])
 def test_division_rounds_up(x: int, y: int, quotient: int) -> None:
-    """TV-22, POOL-9."""
     assert ceil_div(x, y) == quotient
 
 
+@pytest.mark.spec("TV-22", "DM-4")
 def test_a_prefix_is_a_28_of_sixteen() -> None:
-    """TV-22, DM-4: the defaults (1, 16, 28); the 1 is used nowhere."""
+    """The defaults (1, 16, 28); the 1 is used nowhere."""
     assert (PREFIX_SIZE, PREFIX_LENGTH) == (16, 28)
 
 
+@pytest.mark.spec("TV-23", "DM-44")
 @pytest.mark.parametrize(
     ("settings", "cidrs", "free_prefixes"),
     [(Settings(), ("10.0.0.1/32", "10.0.0.2/32"), 0), (PREFIXES, ("10.0.0.0/28",), 1)],
 )
 def test_blocks_without_pods_are_free(settings: Settings, cidrs: tuple[str, ...], free_prefixes: int) -> None:
-    """TV-23, DM-44: two unassigned addresses, or one unassigned prefix."""
+    """Two unassigned addresses, or one unassigned prefix."""
     bench = Bench(settings)
     bench.eni("eni-1", 0, *cidrs)
 
     assert freeable(bench, "eni-1") == list(cidrs)
     assert bench.stats.free_prefixes == free_prefixes
-
-
-def test_forced_removals_say_how_many_pods_they_took() -> None:
-    """TV-27, DM-13, DM-42: the events carry what force_removed_ips and force_removed_enis count."""
-    bench = Bench()
-    bench.eni("eni-1", 1, "10.0.0.1/32", "10.0.0.2/32")
-    first = bench.granted("one")
-    bench.record(ev.CidrRemoved("eni-1", "10.0.0.1/32", "resync", pods=1))
-    second = bench.granted("two")
-    bench.record(ev.EniLeft("eni-1", "gone", pods=1))
-
-    assert (first.table, second.table) == (2, 2)
-    assert not bench.state.stores[0].owners
-    assert bench.stats.total == 0
-    assert [event.pods for event in bench.events(ev.CidrRemoved)] == [1]
-    assert [event.pods for event in bench.events(ev.EniLeft)] == [1]
-
-
-def test_eni_of_a_subnet_excluded_later_keeps_its_pod_and_may_go_when_empty() -> None:
-    """TV-29: two allocatable, one after the exclusion; the second pod is refused; the old excluded ENI may go."""
-    bench = Bench(BARE)
-    bench.eni("eni-primary", 0, "10.0.1.1/32", primary=True)
-    bench.eni("eni-secondary", 1, "10.0.2.1/32")
-    before = len(pool_linux.allocatable(bench.state, 0))
-    bench.record(ev.EniExcluded("eni-secondary", True))
-    after = [eni.eni for eni in pool_linux.allocatable(bench.state, 0)]
-
-    granted = bench.granted("one")
-    bench.refused("two")
-    bench.wait(61)
-
-    assert (before, after) == (2, ["eni-primary"])
-    assert granted.address == "10.0.1.1"
-    assert bench.deletable() == "eni-secondary"

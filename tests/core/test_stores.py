@@ -19,16 +19,18 @@ NO_TARGETS = Settings(warm_eni_target=0)
 # ---- ENIs and blocks ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-1", "DM-2")
 def test_one_card_has_one_store() -> None:
-    """DM-1, DM-2: card 0's store is there from the beginning; there is none of another card."""
+    """Card 0's store is there from the beginning; there is none of another card."""
     bench = Bench()
 
     assert list(bench.state.stores) == [0]
     assert bench.state.stores.get(1) is None
 
 
+@pytest.mark.spec("DM-3", "DM-10")
 def test_a_new_eni_is_empty_serves_and_counts_its_age_from_its_coming() -> None:
-    """DM-3, DM-10: no blocks, not excluded, born now."""
+    """No blocks, not excluded, born now."""
     bench = Bench()
     bench.wait(100)
     bench.eni("eni-1", 1)
@@ -37,11 +39,12 @@ def test_a_new_eni_is_empty_serves_and_counts_its_age_from_its_coming() -> None:
     assert (eni.blocks, eni.excluded, eni.ready_at) == ({}, False, bench.now)
 
 
+@pytest.mark.spec("DM-4")
 @pytest.mark.parametrize(
     ("cidr", "prefix", "size"), [("10.0.0.7/32", False, 1), ("10.0.0.16/28", True, 16), ("10.0.0.0/24", True, 256)]
 )
 def test_a_block_is_an_address_or_a_prefix(cidr: str, prefix: bool, size: int) -> None:
-    """DM-4: a /32 is no prefix; the size is 2^(32 - length)."""
+    """A /32 is no prefix; the size is 2^(32 - length)."""
     bench = Bench()
     bench.eni("eni-1", 1, cidr)
 
@@ -49,16 +52,18 @@ def test_a_block_is_an_address_or_a_prefix(cidr: str, prefix: bool, size: int) -
     assert (block.prefix, block.size) == (prefix, size)
 
 
+@pytest.mark.spec("DM-9")
 @pytest.mark.parametrize(
     ("card", "device", "table"), [(0, 0, 254), (0, 1, 2), (0, 7, 8), (1, 0, 10100), (1, 1, 10101), (3, 2, 10302)]
 )
 def test_each_eni_has_its_route_table(card: int, device: int, table: int) -> None:
-    """DM-9: main for the primary ENI, device + 1 for the others of card 0, a range of its own for each further card."""
+    """Main for the primary ENI, device + 1 for the others of card 0, a range of its own for each further card."""
     assert route_table(card, device) == table
 
 
+@pytest.mark.spec("DM-12")
 def test_the_same_block_may_lie_on_two_enis_in_the_books() -> None:
-    """DM-12: uniqueness is per ENI; what leaves one of them stays on the other."""
+    """Uniqueness is per ENI; what leaves one of them stays on the other."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.eni("eni-2", 2, "10.0.0.1/32")
@@ -69,9 +74,10 @@ def test_the_same_block_may_lie_on_two_enis_in_the_books() -> None:
     assert bench.cidrs("eni-2") == ["10.0.0.1/32"]
 
 
+@pytest.mark.spec("DM-11", "DM-13")
 @pytest.mark.parametrize(("eni", "cidr"), [("eni-9", "10.0.0.1/32"), ("eni-1", "10.0.0.9/32")])
 def test_removing_what_is_not_there_changes_nothing(eni: str, cidr: str) -> None:
-    """DM-11, DM-13: a fact about an unknown ENI or block is kept in the journal and has no meaning."""
+    """A fact about an unknown ENI or block is kept in the journal and has no meaning."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     before = bench.stats
@@ -82,8 +88,9 @@ def test_removing_what_is_not_there_changes_nothing(eni: str, cidr: str) -> None
     assert bench.stats == before
 
 
+@pytest.mark.spec("DM-13")
 def test_cooling_addresses_do_not_keep_a_block_from_being_dropped() -> None:
-    """DM-13: a removed block takes its cooling addresses along; what comes back is fresh."""
+    """A removed block takes its cooling addresses along; what comes back is fresh."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28")
     bench.granted("one")
@@ -96,8 +103,9 @@ def test_cooling_addresses_do_not_keep_a_block_from_being_dropped() -> None:
 # ---- exclusion ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-31")
 def test_an_excluded_eni_keeps_its_pods_until_they_leave() -> None:
-    """DM-31: it gets no new ones, is not in the figures, and its pods stay answerable."""
+    """It gets no new ones, is not in the figures, and its pods stay answerable."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32", "10.0.0.2/32")
     first = bench.granted("one")
@@ -111,8 +119,9 @@ def test_an_excluded_eni_keeps_its_pods_until_they_leave() -> None:
     assert bench.released("one").address == first.address
 
 
+@pytest.mark.spec("DM-31")
 def test_an_eni_included_again_serves_again() -> None:
-    """DM-31: the flag goes both ways."""
+    """The flag goes both ways."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32", excluded=True)
     bench.refused("one")
@@ -124,8 +133,9 @@ def test_an_eni_included_again_serves_again() -> None:
 # ---- figures ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-34")
 def test_figures_count_what_serves_in_the_mode() -> None:
-    """DM-34: totals leave out the other kind and excluded ENIs; the number of prefixes leaves out nothing."""
+    """Totals leave out the other kind and excluded ENIs; the number of prefixes leaves out nothing."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28", "10.0.1.1/32")
     bench.eni("eni-2", 2, "10.0.0.16/28", excluded=True)
@@ -134,8 +144,9 @@ def test_figures_count_what_serves_in_the_mode() -> None:
     assert (bench.stats.total, bench.stats.assigned, bench.stats.prefixes) == (16, 1, 2)
 
 
+@pytest.mark.spec("DM-34")
 def test_a_cooling_address_is_not_available() -> None:
-    """DM-34: ours leaves cooling addresses out of what is available; upstream counts them."""
+    """Ours leaves cooling addresses out of what is available; upstream counts them."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28")
     for name in ("one", "two", "three"):
@@ -149,8 +160,9 @@ def test_a_cooling_address_is_not_available() -> None:
     assert (cooling, after) == (13, 14)
 
 
+@pytest.mark.spec("DM-35")
 def test_prefixes_without_pods_are_free_wherever_they_lie() -> None:
-    """DM-35: on excluded, trunk and EFA ENIs too; one whose addresses still cool is not free with us."""
+    """On excluded, trunk and EFA ENIs too; one whose addresses still cool is not free with us."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28")
     bench.eni("eni-2", 2, "10.0.0.16/28", excluded=True)
@@ -168,8 +180,9 @@ def test_prefixes_without_pods_are_free_wherever_they_lie() -> None:
 # ---- may it go? ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("DM-36")
 def test_reasons_to_keep_an_eni_come_in_order() -> None:
-    """DM-36: young, cooling, pods, required, trunk, EFA; the first that holds is the word. Primary beats all."""
+    """Young, cooling, pods, required, trunk, EFA; the first that holds is the word. Primary beats all."""
     bench = Bench(Settings(warm_ip_target=1, minimum_ip_target=0))
     bench.eni("eni-0", 0, primary=True)
     bench.eni("eni-1", 1, "10.0.0.1/32", "10.0.0.2/32", trunk=True, efa=True)
@@ -193,8 +206,9 @@ def test_reasons_to_keep_an_eni_come_in_order() -> None:
     assert words == ["young", "pods", "cooling", "pods", "warm_ip_target", "trunk"]
 
 
+@pytest.mark.spec("DM-36")
 def test_an_efa_eni_stays() -> None:
-    """DM-36: the last reason of all."""
+    """The last reason of all."""
     bench = Bench(NO_TARGETS)
     bench.eni("eni-1", 1, efa=True)
     bench.wait(60)
@@ -202,9 +216,10 @@ def test_an_efa_eni_stays() -> None:
     assert bench.hold("eni-1") == "efa"
 
 
+@pytest.mark.spec("DM-36")
 @pytest.mark.parametrize(("age", "word"), [(59.999, "young"), (60, "")])
 def test_an_eni_is_old_enough_at_sixty_seconds(age: float, word: str) -> None:
-    """DM-36: at 60 s it may go, not before."""
+    """At 60 s it may go, not before."""
     bench = Bench(NO_TARGETS)
     bench.eni("eni-1", 1)
     bench.wait(age)
@@ -212,6 +227,7 @@ def test_an_eni_is_old_enough_at_sixty_seconds(age: float, word: str) -> None:
     assert bench.hold("eni-1") == word
 
 
+@pytest.mark.spec("DM-37")
 @pytest.mark.parametrize(
     ("prefix_delegation", "warm", "spare", "word"),
     [
@@ -220,7 +236,7 @@ def test_an_eni_is_old_enough_at_sixty_seconds(age: float, word: str) -> None:
     ],
 )  # fmt: skip
 def test_an_eni_is_needed_for_the_warm_target(prefix_delegation: bool, warm: int, spare: int, word: str) -> None:
-    """DM-37: what the others have spare, against the target; in prefix mode rounded up to whole prefixes."""
+    """What the others have spare, against the target; in prefix mode rounded up to whole prefixes."""
     bench = Bench(Settings(prefix_delegation=prefix_delegation, warm_ip_target=warm))
     cidrs = ("10.0.0.0/28", "10.0.0.16/28") if prefix_delegation else ("10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32")
     bench.eni("eni-0", 0, *cidrs, primary=True)
@@ -232,12 +248,13 @@ def test_an_eni_is_needed_for_the_warm_target(prefix_delegation: bool, warm: int
     assert bench.hold("eni-1") == word
 
 
+@pytest.mark.spec("DM-38")
 @pytest.mark.parametrize(
     ("prefix_delegation", "minimum", "blocks", "word"),
     [(False, 3, 2, "minimum_ip_target"), (False, 3, 3, ""), (True, 17, 1, "minimum_ip_target"), (True, 17, 2, "")],
 )
 def test_an_eni_is_needed_for_the_minimum(prefix_delegation: bool, minimum: int, blocks: int, word: str) -> None:
-    """DM-38: what the others hold, in use or not, against the minimum; the same rounding. 32 do for 17."""
+    """What the others hold, in use or not, against the minimum; the same rounding. 32 do for 17."""
     bench = Bench(Settings(prefix_delegation=prefix_delegation, minimum_ip_target=minimum))
     cidrs = [f"10.0.{i}.0/{28 if prefix_delegation else 32}" for i in range(blocks)]
     bench.eni("eni-0", 0, *cidrs, primary=True)
@@ -248,8 +265,9 @@ def test_an_eni_is_needed_for_the_minimum(prefix_delegation: bool, minimum: int,
     assert bench.hold("eni-1") == word
 
 
+@pytest.mark.spec("DM-39")
 def test_an_eni_is_needed_for_the_warm_prefixes() -> None:
-    """DM-39: blocks of any kind without pods on the others count, those of excluded ENIs do not."""
+    """Blocks of any kind without pods on the others count, those of excluded ENIs do not."""
     bench = Bench(Settings(prefix_delegation=True, warm_prefix_target=2))
     bench.eni("eni-0", 0, "10.0.0.0/28", primary=True)
     bench.eni("eni-1", 1)
@@ -261,8 +279,9 @@ def test_an_eni_is_needed_for_the_warm_prefixes() -> None:
     assert (before, bench.hold("eni-1")) == ("warm_prefix_target", "")
 
 
+@pytest.mark.spec("DM-31", "DM-36")
 def test_excluded_enis_do_not_help_to_meet_a_target_and_may_go() -> None:
-    """DM-31, DM-36: their addresses do not count, and they are freed like others."""
+    """Their addresses do not count, and they are freed like others."""
     bench = Bench(Settings(warm_ip_target=1))
     bench.eni("eni-0", 0, primary=True)
     bench.eni("eni-1", 1, "10.0.0.1/32")
@@ -273,8 +292,9 @@ def test_excluded_enis_do_not_help_to_meet_a_target_and_may_go() -> None:
     assert bench.hold("eni-2") == ""
 
 
+@pytest.mark.spec("DM-40")
 def test_freeing_an_eni_takes_its_blocks_out_of_the_figures() -> None:
-    """DM-40: sizes and prefixes go with it; "" when none may go."""
+    """Sizes and prefixes go with it; "" when none may go."""
     bench = Bench(Settings(prefix_delegation=True))
     bench.eni("eni-0", 0, "10.0.0.0/28", primary=True)
     bench.eni("eni-1", 1, "10.0.0.16/28", "10.0.0.32/28")
@@ -287,8 +307,9 @@ def test_freeing_an_eni_takes_its_blocks_out_of_the_figures() -> None:
     assert (bench.stats.total, bench.stats.prefixes, bench.stats.enis) == (16, 1, 1)
 
 
+@pytest.mark.spec("DM-40", "DM-36")
 def test_the_highest_device_goes_first() -> None:
-    """DM-40, DM-36: any deletable ENI conforms; ours is the last one in device order."""
+    """Any deletable ENI conforms; ours is the last one in device order."""
     bench = Bench(NO_TARGETS)
     for device in (1, 2, 3):
         bench.eni(f"eni-{device}", device)
@@ -299,8 +320,9 @@ def test_the_highest_device_goes_first() -> None:
     assert bench.deletable() == "eni-2"
 
 
+@pytest.mark.spec("DM-42", "DM-43")
 def test_an_eni_gone_with_pods_is_subtracted_once() -> None:
-    """DM-42, DM-43: the pods lose their entry, totals go down by what was there, and no further."""
+    """The pods lose their entry, totals go down by what was there, and no further."""
     bench = Bench(PREFIXES)
     bench.eni("eni-0", 0, "10.0.0.0/28", primary=True)
     bench.eni("eni-1", 1, "10.0.0.16/28")
@@ -312,8 +334,9 @@ def test_an_eni_gone_with_pods_is_subtracted_once() -> None:
     assert len(bench.state.stores[0].owners) == 16
 
 
+@pytest.mark.spec("DM-44", "DM-45")
 def test_blocks_without_pods_may_go_whatever_their_kind() -> None:
-    """DM-44, DM-45: both kinds, in order; one with pods stays, and with us one that still cools."""
+    """Both kinds, in order; one with pods stays, and with us one that still cools."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28", "10.0.0.16/28", "10.0.0.32/28", "10.0.1.1/32")
     bench.granted("one")
@@ -329,8 +352,9 @@ def test_blocks_without_pods_may_go_whatever_their_kind() -> None:
     assert after == ["10.0.0.16/28", "10.0.0.32/28", "10.0.1.1/32"]
 
 
+@pytest.mark.spec("DM-46")
 def test_an_eni_with_all_slots_taken_gets_no_more() -> None:
-    """DM-46: blocks of both kinds take a slot; trunk and excluded ENIs get nothing, EFA ENIs do."""
+    """Blocks of both kinds take a slot; trunk and excluded ENIs get nothing, EFA ENIs do."""
     node = msgspec.structs.replace(NODE, ips_per_eni=4, enis_max=8)
     bench = Bench(PREFIXES, node)
     bench.eni("eni-0", 0, "10.0.0.0/28", "10.0.1.1/32", primary=True)
@@ -342,8 +366,9 @@ def test_an_eni_with_all_slots_taken_gets_no_more() -> None:
     assert [eni.eni for eni in pool_linux.allocatable(bench.state, 0)] == ["eni-0", "eni-3"]
 
 
+@pytest.mark.spec("DM-47")
 def test_a_copy_of_the_store_is_a_copy() -> None:
-    """DM-47: what is shown is independent of what happens next."""
+    """What is shown is independent of what happens next."""
     bench = Bench(PREFIXES)
     bench.eni("eni-1", 1, "10.0.0.0/28")
     bench.granted("one")

@@ -19,6 +19,7 @@ NO_MANAGE, INSTANCE = "node.k8s.amazonaws.com/no_manage", "node.k8s.amazonaws.co
 YES = {NO_MANAGE: "true"}
 
 
+@pytest.mark.spec("DM-48", "DM-49", "TV-45")
 @pytest.mark.parametrize(
     ("second", "third", "kept_out"),
     [
@@ -33,40 +34,44 @@ YES = {NO_MANAGE: "true"}
 def test_the_tag_decides_which_enis_are_ours(
     second: dict[str, str], third: dict[str, str], kept_out: tuple[str, ...]
 ) -> None:
-    """DM-48, DM-49, TV-45: no_manage=true and nothing else; the tag of another instance is no obstacle."""
+    """no_manage=true and nothing else; the tag of another instance is no obstacle."""
     bench = Bench()
 
     assert unmanaged(bench.state, {"eni-1": {}, "eni-2": second, "eni-3": third}) == kept_out
 
 
+@pytest.mark.spec("DM-48", "TV-45")
 def test_the_primary_eni_is_always_ours() -> None:
-    """DM-48, TV-45: whatever it is tagged."""
+    """Whatever it is tagged."""
     bench = Bench()
 
     assert unmanaged(bench.state, {bench.state.node.primary_eni: YES}) == ()
 
 
+@pytest.mark.spec("DM-48", "ENV-19")
 @pytest.mark.parametrize(
     ("tags", "ours"),
     [({}, False), ({INSTANCE: "i-2"}, False), ({INSTANCE: "i-1"}, True), ({NO_MANAGE: "false"}, True), (YES, False)],
 )
 def test_untagged_enis_may_be_declined(tags: dict[str, str], ours: bool) -> None:
-    """DM-48, ENV-19: with MANAGE_UNTAGGED_ENI off an ENI must carry this instance's id, or be named as managed."""
+    """With MANAGE_UNTAGGED_ENI off an ENI must carry this instance's id, or be named as managed."""
     bench = Bench(Settings(manage_untagged_eni=False))
 
     assert (unmanaged(bench.state, {"eni-2": tags}) == ()) is ours
 
 
+@pytest.mark.spec("DM-48", "TV-45")
 def test_without_any_description_the_known_set_stays() -> None:
-    """DM-48, TV-45: an empty tag map is no news."""
+    """An empty tag map is no news."""
     bench = Bench()
     bench.record(ev.UnmanagedEnisChanged(("eni-2",)))
 
     assert unmanaged(bench.state, {}) == ("eni-2",)
 
 
+@pytest.mark.spec("INIT-21", "DM-51", "TV-46")
 def test_node_init_leaves_an_unmanaged_eni_alone() -> None:
-    """INIT-21, DM-51, TV-46: not tagged, not set up, not in the store; its addresses serve nobody."""
+    """Not tagged, not set up, not in the store; its addresses serve nobody."""
     lab = Lab(Settings(warm_ip_target=4))
     eni = lab.foreign(addresses=3, tags=YES)
     lab.start()
@@ -76,8 +81,9 @@ def test_node_init_leaves_an_unmanaged_eni_alone() -> None:
     assert {call.eni for call in lab.calls(ModifyNetworkInterfaceAttribute)} == {lab.primary}
 
 
+@pytest.mark.spec("POOL-38")
 def test_an_unmanaged_eni_takes_room() -> None:
-    """POOL-38: a t3.small of three ENIs, one of them not ours, has room for one more beside the primary."""
+    """A t3.small of three ENIs, one of them not ours, has room for one more beside the primary."""
     lab = Lab(Settings(warm_ip_target=9), instance_type="t3.small")
     eni = lab.foreign(tags=YES)
     lab.start().run(100)
@@ -87,8 +93,9 @@ def test_an_unmanaged_eni_takes_room() -> None:
     assert lab.vpc.enis[eni].attachment
 
 
+@pytest.mark.spec("REC-3", "REC-4", "DM-51", "TV-46")
 def test_the_reconcile_describes_a_new_eni_once_and_leaves_it_alone() -> None:
-    """REC-3, REC-4, DM-51, TV-46: known as unmanaged from then on; twice filtered is the same as once."""
+    """Known as unmanaged from then on; twice filtered is the same as once."""
     lab = quiet()
     eni = lab.foreign(addresses=2, tags=YES)
     asked = lab.engine.requests[DESCRIBE]
@@ -102,8 +109,9 @@ def test_the_reconcile_describes_a_new_eni_once_and_leaves_it_alone() -> None:
     assert not lab.all_calls(mark)
 
 
+@pytest.mark.spec("REC-7")
 def test_an_eni_that_became_unmanaged_leaves_with_its_pods() -> None:
-    """REC-7: noticed when a reconcile describes all ENIs, because another one is new."""
+    """Noticed when a reconcile describes all ENIs, because another one is new."""
     lab = quiet(Settings(warm_eni_target=1))
     eni = lab.foreign(addresses=2)
     lab.reconciled()
@@ -119,8 +127,9 @@ def test_an_eni_that_became_unmanaged_leaves_with_its_pods() -> None:
     assert lab.state.unmanaged == (eni,)
 
 
+@pytest.mark.spec("DM-48")
 def test_an_eni_that_is_ours_again_is_adopted() -> None:
-    """DM-48: the set is replaced wholesale by what the tags say now."""
+    """The set is replaced wholesale by what the tags say now."""
     lab = quiet(Settings(warm_eni_target=1))
     eni = lab.foreign(addresses=2, tags=YES)
     lab.reconciled()
@@ -131,8 +140,9 @@ def test_an_eni_that_is_ours_again_is_adopted() -> None:
     assert lab.state.unmanaged == () and len(lab.state.enis[eni].blocks) == 2
 
 
+@pytest.mark.spec("DM-51", "POOL-38")
 def test_an_unmanaged_eni_that_is_detached_gives_its_room_back() -> None:
-    """DM-51, POOL-38: the count is of what is attached."""
+    """The count is of what is attached."""
     lab = quiet()
     eni = lab.foreign(tags=YES)
     lab.reconciled()
@@ -143,8 +153,9 @@ def test_an_unmanaged_eni_that_is_detached_gives_its_room_back() -> None:
     assert (known, lab.state.unmanaged) == ((eni,), ())
 
 
+@pytest.mark.spec("POOL-51")
 def test_changed_groups_are_not_set_on_an_unmanaged_eni() -> None:
-    """POOL-51: on every ENI of the stores, and on no other."""
+    """On every ENI of the stores, and on no other."""
     lab = quiet()
     eni = lab.foreign(tags=YES)
     lab.reconciled()
@@ -157,8 +168,9 @@ def test_changed_groups_are_not_set_on_an_unmanaged_eni() -> None:
     assert lab.vpc.enis[eni].security_groups != ("sg-9",)
 
 
+@pytest.mark.spec("DM-48")
 def test_the_set_survives_a_restart_and_a_snapshot() -> None:
-    """DM-48: it is part of State."""
+    """It is part of State."""
     lab = Lab(STILL)
     eni = lab.foreign(tags=YES)
     lab.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from ipamd.core import events as ev
 from ipamd.core import views
@@ -29,8 +30,9 @@ def mixed() -> Bench:
     return bench
 
 
+@pytest.mark.spec("DM-34")
 def test_pool_counts_blocks_pods_and_what_cools() -> None:
-    """DM-34: only blocks of the mode's kind on ENIs that are not excluded are addresses for pods."""
+    """Only blocks of the mode's kind on ENIs that are not excluded are addresses for pods."""
     bench = mixed()
 
     pool = views.pool(bench.state, bench.now)
@@ -44,8 +46,9 @@ def test_pool_counts_blocks_pods_and_what_cools() -> None:
     assert [eni.stays for eni in pool.enis] == ["primary", "young"]
 
 
+@pytest.mark.spec("DM-8", "DM-28")
 def test_cooling_ends_when_its_time_is_over() -> None:
-    """DM-8, DM-28: 30 s inclusive."""
+    """30 s inclusive."""
     bench = mixed()
 
     (cooling,) = views.cooling(bench.state, bench.now)
@@ -99,8 +102,9 @@ def test_trouble_is_named_with_its_code() -> None:
     assert views.loop(bench.state, bench.now).trouble == "assign InsufficientCidrBlocks"
 
 
+@pytest.mark.spec("DM-58", "DM-59")
 def test_checkpoint_has_upstreams_shape() -> None:
-    """DM-58, DM-59: exact keys in their order; empty metadata is an empty object; no free or cooling address."""
+    """Exact keys in their order; empty metadata is an empty object; no free or cooling address."""
     bench = mixed()
     bench.tell(AddNetwork(Sandbox("aws-cni", "bare", "eth0"), Pod()))
 
@@ -121,8 +125,9 @@ def test_checkpoint_has_upstreams_shape() -> None:
     assert "10.0.0.18" not in {allocation["ipv4"] for allocation in document["allocations"]}
 
 
+@pytest.mark.spec("DM-58")
 def test_checkpoint_of_an_empty_store_has_an_empty_list() -> None:
-    """DM-58: `allocations` is there also when nothing is held, and another card's store is another document."""
+    """`allocations` is there also when nothing is held, and another card's store is another document."""
     empty = b'{"version":"vpc-cni-ipam/1","allocations":[]}'
 
     assert msgspec.json.encode(views.checkpoint(Bench().state)) == empty

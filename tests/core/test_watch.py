@@ -42,16 +42,18 @@ def set_on(lab: Lab, since: int) -> list[tuple[str, tuple[str, ...] | None]]:
     return [(call.eni, call.security_groups) for call in calls if not call.attachment]
 
 
+@pytest.mark.spec("POOL-51", "INIT-31")
 def test_the_first_refresh_sets_the_groups_on_every_eni() -> None:
-    """POOL-51, INIT-31: the first run always counts as a change; at node init, before the pool is scaled."""
+    """The first run always counts as a change; at node init, before the pool is scaled."""
     lab = Lab(STILL).start()
 
     assert set_on(lab, 0) == [(lab.primary, lab.state.security_groups)]
     assert lab.vpc.enis[lab.primary].security_groups == lab.state.security_groups
 
 
+@pytest.mark.spec("POOL-51")
 def test_changed_groups_are_set_on_every_eni_in_id_order() -> None:
-    """POOL-51: ascending ids, sorted groups, the primary one included, within 30 s."""
+    """Ascending ids, sorted groups, the primary one included, within 30 s."""
     lab = two_enis()
     regroup(lab, "sg-9", "sg-1")
     mark = lab.mark()
@@ -61,8 +63,9 @@ def test_changed_groups_are_set_on_every_eni_in_id_order() -> None:
     assert {row.security_groups for row in lab.vpc.enis.values()} == {("sg-1", "sg-9")}
 
 
+@pytest.mark.spec("POOL-51")
 def test_unchanged_groups_leave_no_record() -> None:
-    """POOL-51: a round that sees what it knows changes nothing and calls nobody."""
+    """A round that sees what it knows changes nothing and calls nobody."""
     lab = two_enis()
     mark = lab.mark()
     lab.run(300)
@@ -70,8 +73,9 @@ def test_unchanged_groups_leave_no_record() -> None:
     assert set_on(lab, mark) == [] and not lab.events(ev.SecurityGroupsChanged, mark)
 
 
+@pytest.mark.spec("POOL-51", "EC2-29")
 def test_one_eni_that_refuses_does_not_stop_the_others() -> None:
-    """POOL-51, EC2-29: failures are logged, not counted, and not repeated: the cache holds the new groups."""
+    """Failures are logged, not counted, and not repeated: the cache holds the new groups."""
     lab = two_enis()
     regroup(lab, "sg-9")
     lab.vpc.faults.fail_next(MODIFY, "InvalidNetworkInterfaceID.NotFound")
@@ -83,8 +87,9 @@ def test_one_eni_that_refuses_does_not_stop_the_others() -> None:
     assert [event.fn for event in lab.events(ev.ErrorCounted, mark)] == ["watch ApplyGroups"]
 
 
+@pytest.mark.spec("POOL-52")
 def test_a_new_eni_gets_the_groups_of_now() -> None:
-    """POOL-52: the cached ones, however they came to be."""
+    """The cached ones, however they came to be."""
     lab = Lab(Settings(warm_ip_target=1, ip_cooldown_period=0)).start().run(10)
     regroup(lab, "sg-7", "sg-3")
     lab.run(60)
@@ -93,8 +98,8 @@ def test_a_new_eni_gets_the_groups_of_now() -> None:
     assert [call.security_groups for call in lab.calls(CreateNetworkInterface)] == [("sg-3", "sg-7")]
 
 
+@pytest.mark.spec("INIT-31", "ENV-9")
 def test_with_provisioning_disabled_groups_are_not_watched() -> None:
-    """INIT-31, ENV-9."""
     lab = Lab(msgspec.structs.replace(STILL, provisioning_disabled=True)).start().run(35)
     regroup(lab, "sg-9")
     lab.run(100)
@@ -102,9 +107,10 @@ def test_with_provisioning_disabled_groups_are_not_watched() -> None:
     assert set_on(lab, 0) == []
 
 
+@pytest.mark.spec("INIT-30")
 @pytest.mark.parametrize("settings", [STILL, msgspec.structs.replace(STILL, provisioning_disabled=True)])
 def test_a_further_cidr_of_the_vpc_reaches_the_host(settings: Settings) -> None:
-    """INIT-30: the rules are programmed again with all of them, provisioning disabled or not."""
+    """The rules are programmed again with all of them, provisioning disabled or not."""
     lab = Lab(settings).start().run(35)
     associate_cidr(lab.vpc, "10.77.0.0/16", now=lab.now)
     mark = lab.mark()
@@ -114,8 +120,9 @@ def test_a_further_cidr_of_the_vpc_reaches_the_host(settings: Settings) -> None:
     assert lab.state.vpc_cidrs == ("10.0.0.0/16", "10.77.0.0/16")
 
 
+@pytest.mark.spec("INIT-30")
 def test_a_round_reads_metadata_every_thirty_seconds() -> None:
-    """INIT-30: one read for both; an error skips the round, the next one sees the change."""
+    """One read for both; an error skips the round, the next one sees the change."""
     lab = two_enis()
     associate_cidr(lab.vpc, "10.77.0.0/16", now=lab.now)
     lab.vpc.faults.fail_next("ReadMetadata", "", "404")
@@ -127,8 +134,9 @@ def test_a_round_reads_metadata_every_thirty_seconds() -> None:
     assert 30 <= changed - began <= 60
 
 
+@pytest.mark.spec("INIT-30", "POOL-51")
 def test_both_at_once_are_applied_one_after_the_other() -> None:
-    """INIT-30, POOL-51: the CIDRs first, then the groups, by one lane."""
+    """The CIDRs first, then the groups, by one lane."""
     lab = two_enis()
     associate_cidr(lab.vpc, "10.77.0.0/16", now=lab.now)
     regroup(lab, "sg-9")
@@ -138,8 +146,9 @@ def test_both_at_once_are_applied_one_after_the_other() -> None:
     assert [type(call) for call in lab.all_calls(mark)] == [SetUpHost] + [ModifyNetworkInterfaceAttribute] * 2
 
 
+@pytest.mark.spec("INIT-30")
 def test_a_host_that_cannot_be_programmed_is_logged() -> None:
-    """INIT-30: the next change tries again; the pool goes on."""
+    """The next change tries again; the pool goes on."""
     lab = two_enis()
     answers: list[Outcome] = [Failed("", "iptables: locked")]
     lab.engine._host = lambda call: answers.pop() if isinstance(call, SetUpHost) and answers else Succeeded()
@@ -151,8 +160,9 @@ def test_a_host_that_cannot_be_programmed_is_logged() -> None:
     assert lab.counted(mark) == [] and lab.state.watch.work is None
 
 
+@pytest.mark.spec("INIT-30")
 def test_the_watcher_does_not_depend_on_the_pool_being_quiet() -> None:
-    """INIT-30: a pool that fails in every cycle does not keep it from looking."""
+    """A pool that fails in every cycle does not keep it from looking."""
     lab = Lab(STILL).start()
     lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "UnauthorizedOperation", times=1000)
     lab.vpc.faults.fail_next("CreateNetworkInterface", "UnauthorizedOperation", times=1000)
@@ -166,8 +176,9 @@ def test_the_watcher_does_not_depend_on_the_pool_being_quiet() -> None:
     assert len(lab.counted(mark)) > 20
 
 
+@pytest.mark.spec("INIT-31")
 def test_the_lanes_do_not_wait_for_each_other() -> None:
-    """INIT-31: while groups are being set, an ENI may grow, and the other way round."""
+    """While groups are being set, an ENI may grow, and the other way round."""
     lab = Lab(Settings(warm_ip_target=1, ip_cooldown_period=0), latency="realistic").start().run(60)
     lab.pods(2, 30)
     regroup(lab, "sg-9")
@@ -181,8 +192,9 @@ def test_the_lanes_do_not_wait_for_each_other() -> None:
     assert lab.leaks() == [] and lab.quiet()
 
 
+@pytest.mark.spec("INIT-31", "POOL-51")
 def test_a_restart_sets_groups_only_if_they_changed_meanwhile() -> None:
-    """INIT-31, POOL-51: the cache survives with us."""
+    """The cache survives with us."""
     lab = two_enis()
     mark = lab.mark()
     lab.restart().run(10)

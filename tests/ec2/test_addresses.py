@@ -21,8 +21,9 @@ from tests.ec2.worlds import (
 )
 
 
+@pytest.mark.spec("EC2-20")
 def test_assignment_answers_only_what_is_new() -> None:
-    """EC2-20: new addresses in order, appended to the ENI's."""
+    """New addresses in order, appended to the ENI's."""
     vpc = make_vpc()
     assert granted(vpc, primary(vpc), secondary_ips=2).addresses == ("10.0.0.5", "10.0.0.6")
     assert granted(vpc, primary(vpc), secondary_ips=1).addresses == ("10.0.0.7",)
@@ -30,8 +31,9 @@ def test_assignment_answers_only_what_is_new() -> None:
     assert described(vpc, primary(vpc)).addresses == ("10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7")
 
 
+@pytest.mark.spec("LIM-1", "POOL-26")
 def test_each_prefix_counts_one_slot() -> None:
-    """LIM-1: t3.small carries four slots an ENI, shared by addresses and prefixes; POOL-26's code."""
+    """t3.small carries four slots an ENI, shared by addresses and prefixes; POOL-26's code."""
     vpc = make_vpc(instance_type="t3.small")
     granted(vpc, primary(vpc), prefixes=2)
     granted(vpc, primary(vpc), secondary_ips=1)
@@ -39,6 +41,7 @@ def test_each_prefix_counts_one_slot() -> None:
         assert refused(apply(vpc, call, 0)) == "PrivateIpAddressLimitExceeded"
 
 
+@pytest.mark.spec("EC2-20")
 @pytest.mark.parametrize(
     ("ips", "prefixes", "code"),
     [
@@ -54,14 +57,16 @@ def test_malformed_assignment_is_refused(ips: int, prefixes: int, code: str) -> 
     assert refused(apply(vpc, AssignPrivateIpAddresses(primary(vpc), ips, prefixes), 0)) == code
 
 
+@pytest.mark.spec("INIT-14")
 def test_prefixes_need_a_type_that_carries_them() -> None:
-    """INIT-14: xen does not."""
+    """Xen does not."""
     vpc = make_vpc(instance_type="m4.large")
     assert refused(apply(vpc, AssignPrivateIpAddresses(primary(vpc), 0, 1), 0)) == "UnsupportedOperation"
 
 
+@pytest.mark.spec("POOL-28")
 def test_too_few_free_addresses() -> None:
-    """POOL-28: a /28 has eleven addresses; the request is refused whole."""
+    """A /28 has eleven addresses; the request is refused whole."""
     vpc = make_vpc(subnet="10.0.0.0/28", instance_type="m5.4xlarge")
     outcome = apply(vpc, AssignPrivateIpAddresses(primary(vpc), 11), 0)
     assert refused(outcome) == "InsufficientFreeAddressesInSubnet"
@@ -69,8 +74,9 @@ def test_too_few_free_addresses() -> None:
     assert refused(apply(vpc, creation(vpc), 0)) == "InsufficientFreeAddressesInSubnet"
 
 
+@pytest.mark.spec("POOL-28")
 def test_enough_addresses_but_no_aligned_block() -> None:
-    """POOL-28: fragmentation has a code of its own."""
+    """Fragmentation has a code of its own."""
     vpc = make_vpc(subnet="10.0.0.0/26", instance_type="m5.24xlarge")
     granted(vpc, primary(vpc), secondary_ips=29)
     assert vpc.spaces[subnet_of(vpc)].free == 29
@@ -81,8 +87,9 @@ def test_enough_addresses_but_no_aligned_block() -> None:
     )
 
 
+@pytest.mark.spec("EC2-21")
 def test_unassigned_addresses_are_free_again() -> None:
-    """EC2-21: addresses without mask and prefixes with it."""
+    """Addresses without mask and prefixes with it."""
     vpc = make_vpc()
     free = vpc.spaces[subnet_of(vpc)].free
     ips = granted(vpc, primary(vpc), secondary_ips=3).addresses

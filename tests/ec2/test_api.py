@@ -39,8 +39,9 @@ OLD_LOG = Path(__file__).with_name("first_format.jsonl")
 # ---- listings ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-42")
 def test_a_listing_comes_page_by_page() -> None:
-    """EC2-42: every ENI once, in pages of MaxResults, though one goes and one comes between two of them."""
+    """Every ENI once, in pages of MaxResults, though one goes and one comes between two of them."""
     vpc = make_vpc()
     there = sorted([eni(vpc) for _ in range(22)] + [primary(vpc)])
     met: list[str] = []
@@ -116,8 +117,9 @@ def test_filters_leave_what_passes_all_of_them(filters: dict[str, tuple[str, ...
     assert len(items(vpc, Listing(filters=filters), answers.NetworkInterface)) == count
 
 
+@pytest.mark.spec("LIM-1", "LIM-2", "LIM-9")
 def test_instance_types_tell_what_they_carry() -> None:
-    """LIM-1, LIM-2, LIM-9: ENIs, addresses, cards, hypervisor, by name, by filter and page by page."""
+    """ENIs, addresses, cards, hypervisor, by name, by filter and page by page."""
     vpc = make_vpc()
     m5, p4d = items(vpc, requests.DescribeInstanceTypes(names=("m5.large", "p4d.24xlarge")), answers.InstanceType)
     assert (m5.enis, m5.ipv4_per_eni, m5.ipv6_per_eni, m5.cards) == (3, 10, 10, (3,))
@@ -267,8 +269,9 @@ async def test_a_log_of_before_there_were_other_requests_still_opens(tmp_path: P
     await cloud.close()
 
 
+@pytest.mark.spec("POOL-43")
 def test_each_vpc_in_the_same_zone_has_its_own_subnets_to_show() -> None:
-    """POOL-43: DescribeSubnets of ipamd is about the instance's VPC."""
+    """DescribeSubnets of ipamd is about the instance's VPC."""
     vpc = make_vpc(subnet="10.0.0.0/24")
     add_subnet(vpc, "10.0.1.0/24", now=0)
     other = asked(vpc, requests.CreateVpc("10.0.0.0/16"), answers.Vpc).vpc

@@ -268,9 +268,10 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         reopened(tmp_path)
 
 
+@pytest.mark.spec("POOL-43")
 @pytest.mark.asyncio
 async def test_more_subnets_are_remembered(tmp_path: Path) -> None:
-    """POOL-43: a subnet added later is there after reopening, in the instance's zone, with its tags."""
+    """A subnet added later is there after reopening, in the instance's zone, with its tags."""
     cloud = reopened(tmp_path, CloudOptions(subnet="10.0.0.0/24"))
     row = await cloud.add_subnet("10.0.1.0/24", tags={"kubernetes.io/role/cni": "1"})
     await cloud.close()

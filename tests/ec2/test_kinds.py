@@ -28,8 +28,9 @@ def with_ipv6(instance_type: str = "m5.large") -> Vpc:
 # ---- kinds and cards -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("WIN-136", "LIM-9")
 def test_a_trunk_wants_a_type_that_carries_one_and_is_alone() -> None:
-    """WIN-136, LIM-9: one trunk an instance, on compatible types."""
+    """One trunk an instance, on compatible types."""
     vpc = make_vpc(instance_type="m5.large")
     one, two = eni(vpc, kind="trunk"), eni(vpc, kind="trunk")
     asked(vpc, requests.AttachNetworkInterface(one, vpc.first_instance, 1), answers.Attached)
@@ -39,8 +40,9 @@ def test_a_trunk_wants_a_type_that_carries_one_and_is_alone() -> None:
     assert code(small, requests.AttachNetworkInterface(trunk, small.first_instance, 1)) == "UnsupportedOperation"
 
 
+@pytest.mark.spec("WIN-140")
 def test_branches_are_told_apart_by_vlan() -> None:
-    """WIN-140: associated, described with their trunk and VLAN, and free again when they leave it."""
+    """Associated, described with their trunk and VLAN, and free again when they leave it."""
     vpc = make_vpc()
     trunk, one, two = eni(vpc, kind="trunk"), eni(vpc), eni(vpc, kind="branch")
     first = asked(vpc, requests.AssociateTrunkInterface(one, trunk, 1), answers.TrunkAssociation)
@@ -79,8 +81,9 @@ def test_an_association_is_made_once_for_a_token() -> None:
     assert code(vpc, requests.AssociateTrunkInterface(branch, trunk, 2, "t-1")) == "IdempotentParameterMismatch"
 
 
+@pytest.mark.spec("LIM-2")
 def test_each_network_card_has_its_own_limit_and_devices() -> None:
-    """LIM-2: p4d.24xlarge carries 15 ENIs on each of four cards; the same device may be on two cards."""
+    """p4d.24xlarge carries 15 ENIs on each of four cards; the same device may be on two cards."""
     vpc = make_vpc(instance_type="p4d.24xlarge", subnet="10.0.0.0/22")
     limits = vpc.instances[vpc.first_instance].limits.card_limits
     assert len(limits) == 4
@@ -311,8 +314,9 @@ def test_the_other_word_for_a_shortage_is_a_setting() -> None:
 # ---- IPv6 ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-26")
 def test_ipv6_addresses_and_prefixes_have_a_space_of_their_own() -> None:
-    """EC2-26: addresses from ::4 on, /80 blocks that hold none of them; IPv4 counts stay as they are."""
+    """Addresses from ::4 on, /80 blocks that hold none of them; IPv4 counts stay as they are."""
     vpc = with_ipv6()
     base = vpc.subnets[subnet_of(vpc)].ipv6_cidr.removesuffix("::/64")
     free = vpc.spaces[subnet_of(vpc)].free

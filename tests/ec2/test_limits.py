@@ -16,8 +16,9 @@ def every() -> list[Limits]:
     return [table.limits_of(name) for name in table.instance_types()]
 
 
+@pytest.mark.spec("LIM-1", "LIM-3")
 def test_table_has_the_distribution_of_upstream() -> None:
-    """LIM-1, LIM-3, Appendix A: 1391 types by hypervisor, metal and cards."""
+    """Appendix A: 1391 types by hypervisor, metal and cards."""
     rows = every()
     assert len(rows) == 1391
     assert Counter(row.hypervisor for row in rows) == {"nitro": 1150, "unknown": 161, "xen": 80}
@@ -27,11 +28,13 @@ def test_table_has_the_distribution_of_upstream() -> None:
     assert table.instance_types() == tuple(sorted(table.instance_types()))
 
 
+@pytest.mark.spec("LIM-2")
 def test_the_default_card_carries_the_eni_limit() -> None:
-    """LIM-2: the ENI limit of a type with several cards is its default card's."""
+    """The ENI limit of a type with several cards is its default card's."""
     assert all(row.card_limits[0] == row.enis for row in every())
 
 
+@pytest.mark.spec("LIM-15")
 @pytest.mark.parametrize(
     ("name", "enis", "ips", "hypervisor", "bare_metal"),
     [
@@ -67,13 +70,15 @@ def test_cards_of_a_type(name: str, cards: tuple[int, ...]) -> None:
     assert table.limits_of(name).card_limits == cards
 
 
+@pytest.mark.spec("LIM-10")
 def test_max_pods_file_follows_its_formula() -> None:
-    """LIM-10: every row is ENIs * (addresses - 1) + 2, never below the smallest type's 4."""
+    """Every row is ENIs * (addresses - 1) + 2, never below the smallest type's 4."""
     for name in table.instance_types():
         row = table.limits_of(name)
         assert table.pods_by_limits(name) == row.enis * (row.ips_per_eni - 1) + 2 >= 4
 
 
+@pytest.mark.spec("LIM-12", "LIM-14")
 @pytest.mark.parametrize(
     ("name", "single", "prefixes", "vcpus", "capped"),
     [
@@ -84,7 +89,7 @@ def test_max_pods_file_follows_its_formula() -> None:
     ],
 )
 def test_worked_max_pods(name: str, single: int, prefixes: int, vcpus: int, capped: int) -> None:
-    """LIM-12, LIM-14: both modes, uncapped and capped; xen never counts prefixes."""
+    """Both modes, uncapped and capped; xen never counts prefixes."""
     row = table.limits_of(name)
     assert table.pods_by_limits(name) == single
     assert table.recommended_max_pods(row, prefixes=False, vcpus=None) == single
@@ -92,20 +97,23 @@ def test_worked_max_pods(name: str, single: int, prefixes: int, vcpus: int, capp
     assert table.recommended_max_pods(row, prefixes=True, vcpus=vcpus) == capped
 
 
+@pytest.mark.spec("LIM-14")
 def test_max_pods_of_more_worked_types() -> None:
-    """LIM-14: a1.2xlarge, c1.medium and the 32-card p5.48xlarge."""
+    """a1.2xlarge, c1.medium and the 32-card p5.48xlarge."""
     assert [table.pods_by_limits(t) for t in ("a1.2xlarge", "c1.medium", "p5.48xlarge")] == [58, 12, 100]
 
 
+@pytest.mark.spec("LIM-12")
 def test_custom_networking_and_max_eni_lower_the_recommendation() -> None:
-    """LIM-12: custom networking takes the primary ENI away, MAX_ENI lowers the limit first."""
+    """Custom networking takes the primary ENI away, MAX_ENI lowers the limit first."""
     row = table.limits_of("m5.large")
     assert table.recommended_max_pods(row, prefixes=False, vcpus=None, custom_networking=True) == 2 * 9 + 2
     assert table.recommended_max_pods(row, prefixes=False, vcpus=None, max_eni=2) == 2 * 9 + 2
 
 
+@pytest.mark.spec("LIM-6", "LIM-8", "LIM-11")
 def test_unknown_type_has_no_limits_and_says_so() -> None:
-    """LIM-6, LIM-8, LIM-11: lookups answer none and 110 pods; asking by name is refused clearly."""
+    """Lookups answer none and 110 pods; asking by name is refused clearly."""
     assert table.limits("large") is None
     assert table.pods_by_limits("large") is None
     assert table.max_pods("large") == 110
@@ -114,26 +122,29 @@ def test_unknown_type_has_no_limits_and_says_so() -> None:
         table.limits_of("m5.lage")
 
 
+@pytest.mark.spec("INIT-14")
 @pytest.mark.parametrize(
     ("name", "supported"),
     [("m5.large", True), ("a1.metal", True), ("m4.large", False), ("cr1.8xlarge", False), ("large", False)],
 )
 def test_prefix_delegation_by_hypervisor(name: str, supported: bool) -> None:
-    """INIT-14, Appendix A.3: nitro or bare metal."""
+    """Appendix A.3: nitro or bare metal."""
     assert table.prefix_delegation_supported(name) is supported
 
 
+@pytest.mark.spec("LIM-9")
 @pytest.mark.parametrize(
     ("name", "compatible"),
     [("m8g.12xlarge", True), ("i3.2xlarge", False), ("no.such", True), ("t3.nano", False), ("t1.micro", False)],
 )
 def test_trunking_compatibility(name: str, compatible: bool) -> None:
-    """LIM-9, Appendix B: what upstream tests, t types, and a type absent from the table."""
+    """Appendix B: what upstream tests, t types, and a type absent from the table."""
     assert table.trunking_compatible(name) is compatible
 
 
+@pytest.mark.spec("LIM-9")
 def test_appendix_b_has_104_incompatible_types() -> None:
-    """LIM-9: the number of incompatible types that the table knows."""
+    """The number of incompatible types that the table knows."""
     assert sum(not row.trunking_compatible for row in every()) == 104
 
 

@@ -45,6 +45,7 @@ LAG = 2 * SECOND
 # ---- metadata -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-14")
 def test_metadata_shows_a_change_after_its_lag() -> None:
     """EC2 tells the truth at once, instance metadata only when the lag has passed (EC2-14 waits for it)."""
     vpc = make_vpc(VpcSettings(metadata_lag=LAG))
@@ -62,8 +63,9 @@ def test_a_new_instance_is_seen_at_once() -> None:
     assert view.vpc_cidrs == ("10.0.0.0/16",) and view.security_groups == (vpc.row.default_group,)
 
 
+@pytest.mark.spec("EC2-37")
 def test_only_attached_enis_are_shown_in_order_of_card_and_device() -> None:
-    """EC2-37: unattached ENIs are not in metadata; the primary address comes first."""
+    """Unattached ENIs are not in metadata; the primary address comes first."""
     vpc = make_vpc(instance_type="m5.4xlarge")
     created(vpc)
     second, first = attached(vpc, 2), attached(vpc, 1, prefixes=1)
@@ -73,8 +75,9 @@ def test_only_attached_enis_are_shown_in_order_of_card_and_device() -> None:
     assert shown[1].subnet_cidr == "10.0.0.0/16"
 
 
+@pytest.mark.spec("EC2-30")
 def test_a_detached_eni_is_still_shown_for_the_lag() -> None:
-    """EC2-30: metadata may name an ENI that EC2 no longer has attached."""
+    """Metadata may name an ENI that EC2 no longer has attached."""
     vpc = make_vpc(VpcSettings(metadata_lag=LAG))
     eni = attached(vpc, 1, now=0)
     done(vpc, DetachNetworkInterface(eni.eni, described(vpc, eni.eni).attachment), 10 * SECOND)
@@ -92,8 +95,9 @@ def test_changes_inside_one_lag_are_seen_one_by_one() -> None:
     assert not vpc.settled(12 * SECOND) and vpc.settled(13 * SECOND)
 
 
+@pytest.mark.spec("POOL-51")
 def test_security_groups_and_cidrs_lag_too() -> None:
-    """POOL-51: the groups of the primary ENI, and the VPC's CIDRs, arrive with the lag."""
+    """The groups of the primary ENI, and the VPC's CIDRs, arrive with the lag."""
     vpc = make_vpc(VpcSettings(metadata_lag=LAG))
     done(vpc, ModifyNetworkInterfaceAttribute(primary(vpc), security_groups=("sg-9",)), 10 * SECOND)
     associate_cidr(vpc, "100.64.0.0/16", now=10 * SECOND)

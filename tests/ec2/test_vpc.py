@@ -50,8 +50,8 @@ def test_a_new_cloud_has_one_instance_with_its_primary_eni() -> None:
     assert re.fullmatch(r"eni-0[0-9a-f]{16}", eni.eni) and re.fullmatch(r"02(:[0-9a-f]{2}){5}", eni.mac)
 
 
+@pytest.mark.spec("INIT-9", "INIT-12", "INIT-32", "LIM-1", "LIM-10")
 def test_node_facts_come_from_the_instance_and_its_type() -> None:
-    """INIT-9, INIT-12, INIT-32, LIM-1, LIM-10."""
     node = node_of(make_vpc(instance_type="t3.small", region="eu-north-1", zone="eu-north-1a"))
     assert (node.instance_type, node.enis_max, node.ips_per_eni, node.max_pods) == ("t3.small", 3, 4, 11)
     assert (node.region, node.zone, node.primary_ip) == ("eu-north-1", "eu-north-1a", "10.0.0.4")
@@ -75,8 +75,9 @@ def test_same_seed_same_names() -> None:
 # ---- create -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-1")
 def test_creation_gives_a_primary_address_and_the_secondary_ones() -> None:
-    """EC2-1: the count is of secondary addresses; the result tells them apart."""
+    """The count is of secondary addresses; the result tells them apart."""
     vpc = make_vpc()
     eni = created(vpc, secondary_ips=3)
     assert eni.primary_ip == "10.0.0.5"
@@ -86,6 +87,7 @@ def test_creation_gives_a_primary_address_and_the_secondary_ones() -> None:
     assert seen.tags == {"node.k8s.amazonaws.com/instance_id": "i-1"} and seen.security_groups == ("sg-1",)
 
 
+@pytest.mark.spec("EC2-1")
 def test_creation_with_prefixes_gives_aligned_blocks() -> None:
     """EC2-1 with prefix delegation: /28s on multiples of 16, none in the group of reserved addresses."""
     vpc = make_vpc()
@@ -155,8 +157,9 @@ def test_without_groups_an_eni_gets_the_default_group() -> None:
 # ---- attach, detach, delete ---------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-7", "EC2-5")
 def test_attachment_is_shown_by_every_view() -> None:
-    """EC2-7, EC2-5: ENI in-use with its device, listed by DescribeInstances, shown by metadata."""
+    """ENI in-use with its device, listed by DescribeInstances, shown by metadata."""
     vpc = make_vpc()
     eni = created(vpc, secondary_ips=1)
     result = done(vpc, AttachNetworkInterface(eni.eni, 1))
@@ -169,8 +172,9 @@ def test_attachment_is_shown_by_every_view() -> None:
     assert [e.eni for e in metadata(vpc).enis] == [primary(vpc), eni.eni]
 
 
+@pytest.mark.spec("LIM-1")
 def test_attaching_past_the_limit_of_the_type() -> None:
-    """LIM-1, AttachmentLimitExceeded: m5.large carries 3 ENIs."""
+    """AttachmentLimitExceeded: m5.large carries 3 ENIs."""
     vpc = make_vpc(instance_type="m5.large")
     attached(vpc, 1)
     attached(vpc, 2)
@@ -178,8 +182,9 @@ def test_attaching_past_the_limit_of_the_type() -> None:
     assert outcome == Failed("AttachmentLimitExceeded", "Interface count 4 exceeds the limit for m5.large")
 
 
+@pytest.mark.spec("LIM-2", "EC2-5")
 def test_each_card_has_its_own_limit_and_devices() -> None:
-    """LIM-2, EC2-5: device indexes and limits are counted per network card."""
+    """Device indexes and limits are counted per network card."""
     vpc = make_vpc(instance_type="p5.48xlarge")
     done(vpc, AttachNetworkInterface(created(vpc).eni, 1))
     assert refused(apply(vpc, AttachNetworkInterface(created(vpc).eni, 2), 0)) == "AttachmentLimitExceeded"
@@ -188,8 +193,9 @@ def test_each_card_has_its_own_limit_and_devices() -> None:
     assert refused(bad) == "InvalidParameterValue"
 
 
+@pytest.mark.spec("EC2-7")
 def test_attach_refusals() -> None:
-    """EC2-7: taken device, bad device, attached ENI, unknown ENI, unknown instance, other zone."""
+    """Taken device, bad device, attached ENI, unknown ENI, unknown instance, other zone."""
     vpc = make_vpc(instance_type="m5.4xlarge", subnet="10.0.0.0/24", vpc_cidr="10.0.0.0/16")
     first, second = attached(vpc, 1), created(vpc)
 
@@ -206,8 +212,9 @@ def test_attach_refusals() -> None:
     assert code(second.eni, 2, other.instance) == "InvalidParameterCombination"
 
 
+@pytest.mark.spec("LIM-1", "INIT-14")
 def test_attaching_checks_addresses_and_prefixes_of_the_eni() -> None:
-    """LIM-1, INIT-14: an ENI may be too full for a type, or carry prefixes that a xen type cannot."""
+    """An ENI may be too full for a type, or carry prefixes that a xen type cannot."""
     small = make_vpc(instance_type="t3.small")
     full = apply(small, AttachNetworkInterface(created(small, secondary_ips=4).eni, 1), 0)
     assert refused(full) == "PrivateIpAddressLimitExceeded"
@@ -216,8 +223,9 @@ def test_attaching_checks_addresses_and_prefixes_of_the_eni() -> None:
     assert refused(outcome) == "UnsupportedOperation"
 
 
+@pytest.mark.spec("EC2-22")
 def test_detach_is_found_once() -> None:
-    """EC2-22: a second detach meets InvalidAttachmentID.NotFound; without an id nothing can be found."""
+    """A second detach meets InvalidAttachmentID.NotFound; without an id nothing can be found."""
     vpc = make_vpc()
     eni = attached(vpc, 1)
     attachment = described(vpc, eni.eni).attachment
@@ -235,8 +243,9 @@ def test_primary_eni_stays() -> None:
     assert refused(apply(vpc, DetachNetworkInterface(primary(vpc), attachment), 0)) == "OperationNotPermitted"
 
 
+@pytest.mark.spec("EC2-24")
 def test_deletion_frees_every_address() -> None:
-    """EC2-24: attached ENIs are refused; the addresses and prefixes of a deleted one are free again."""
+    """Attached ENIs are refused; the addresses and prefixes of a deleted one are free again."""
     vpc = make_vpc()
     free = vpc.spaces[subnet_of(vpc)].free
     eni = attached(vpc, 1, prefixes=2)
@@ -248,8 +257,9 @@ def test_deletion_frees_every_address() -> None:
     assert refused(again) == "InvalidNetworkInterfaceID.NotFound"
 
 
+@pytest.mark.spec("EC2-30")
 def test_not_found_message_carries_the_quoted_id() -> None:
-    """EC2-30: callers read the id from the first quotes of the message."""
+    """Callers read the id from the first quotes of the message."""
     vpc = make_vpc()
     outcome = look(vpc, DescribeNetworkInterfaces((primary(vpc), "eni-0123456789abcdef0")), 0)
     assert isinstance(outcome, Failed) and outcome.code == "InvalidNetworkInterfaceID.NotFound"
@@ -260,8 +270,9 @@ def test_not_found_message_carries_the_quoted_id() -> None:
 # ---- attributes, tags, views --------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("EC2-9")
 def test_delete_on_termination_is_an_attribute_of_the_attachment() -> None:
-    """EC2-9: set by attachment id, gone with the attachment."""
+    """Set by attachment id, gone with the attachment."""
     vpc = make_vpc()
     eni = attached(vpc, 1).eni
     attachment = described(vpc, eni).attachment
@@ -272,8 +283,9 @@ def test_delete_on_termination_is_an_attribute_of_the_attachment() -> None:
     assert refused(apply(vpc, wrong, 0)) == "InvalidAttachmentID.NotFound"
 
 
+@pytest.mark.spec("EC2-29", "POOL-51")
 def test_security_groups_are_replaced_and_shown_by_metadata() -> None:
-    """EC2-29, POOL-51: the primary ENI's groups are what metadata shows."""
+    """The primary ENI's groups are what metadata shows."""
     vpc = make_vpc()
     done(vpc, ModifyNetworkInterfaceAttribute(primary(vpc), security_groups=("sg-2", "sg-1")))
     assert described(vpc, primary(vpc)).security_groups == ("sg-2", "sg-1")
@@ -285,8 +297,9 @@ def test_security_groups_are_replaced_and_shown_by_metadata() -> None:
     assert refused(apply(vpc, bad, 0)) == "InvalidGroupId.Malformed"
 
 
+@pytest.mark.spec("EC2-15")
 def test_tags_are_merged() -> None:
-    """EC2-15: the same key is replaced, others stay; no tags is refused."""
+    """The same key is replaced, others stay; no tags is refused."""
     vpc = make_vpc()
     eni = created(vpc).eni
     done(vpc, CreateTags(eni, {"a": "1", "b": "2"}))
@@ -309,8 +322,9 @@ def test_unattached_enis_are_found_by_tags() -> None:
     assert none == EnisView(())
 
 
+@pytest.mark.spec("POOL-43")
 def test_subnets_of_the_zone_with_their_free_counts() -> None:
-    """POOL-43: AvailableIpAddressCount is the truth; subnets of other zones are not listed."""
+    """AvailableIpAddressCount is the truth; subnets of other zones are not listed."""
     vpc = make_vpc(subnet="10.0.0.0/24")
     add_subnet(vpc, "10.0.1.0/24", "us-west-2b", now=0)
     add_subnet(vpc, "10.0.2.0/25", tags={"kubernetes.io/role/cni": "1"}, now=0)

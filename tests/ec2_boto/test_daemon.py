@@ -126,8 +126,9 @@ def _given(caller: Caller, name: str, given: dict[str, str]) -> bool:
     return bool(reply.Success)
 
 
+@pytest.mark.spec("EC2-1..10", "EC2-14")
 def test_an_eni_is_made_over_http(tmp_path: Path, served: Served, host: Host) -> None:
-    """EC2-1..10, EC2-14 with secondary addresses: the primary ENI is not enough; the log says on whom it acts."""
+    """EC2-14 with secondary addresses: the primary ENI is not enough; the log says on whom it acts."""
     client = served.client()
     with spawned(tmp_path / "s", *host.moto, "--set", "WARM_IP_TARGET=12") as daemon:
         wait_until(lambda: daemon.get("/v1/enis")["0"]["TotalIPs"] >= 12, "twelve addresses")

@@ -86,6 +86,7 @@ async def test_what_it_makes_is_its_own(tmp_path: Path) -> None:
         assert await it.refusal(DeleteNetworkInterface(made.eni)) == ""
 
 
+@pytest.mark.spec("DM-48")
 @pytest.mark.asyncio
 async def test_an_eni_that_is_not_managed_is_left_alone(tmp_path: Path) -> None:
     """DM-48 rule 1, for every call."""
@@ -120,10 +121,11 @@ async def test_a_tag_that_comes_later_counts(tmp_path: Path) -> None:
     assert NO_MANAGE_TAG in marked
 
 
+@pytest.mark.spec("DM-48", "DM-49")
 @pytest.mark.asyncio
 @pytest.mark.parametrize("manage_untagged, allowed", [(True, True), (False, False)])
 async def test_an_untagged_eni(tmp_path: Path, manage_untagged: bool, allowed: bool) -> None:
-    """DM-48 rule 3: MANAGE_UNTAGGED_ENI; one tagged for another instance counts as untagged (DM-49)."""
+    """DM-48 rule 3: MANAGE_UNTAGGED_ENI; one tagged for another instance counts as untagged."""
     async with world(tmp_path, manage_untagged=manage_untagged) as it:
         for tags in ({}, {INSTANCE_TAG: "i-0ffff"}):
             eni, _ = await it.eni(tags)
@@ -132,6 +134,7 @@ async def test_an_untagged_eni(tmp_path: Path, manage_untagged: bool, allowed: b
             assert allowed or "MANAGE_UNTAGGED_ENI is false" in why
 
 
+@pytest.mark.spec("DM-48")
 @pytest.mark.asyncio
 async def test_an_eni_of_this_instance_by_its_tag(tmp_path: Path) -> None:
     """DM-48 rule 2; unattached too, as a lost create is found."""
@@ -153,9 +156,10 @@ async def test_the_primary_eni_stays(tmp_path: Path) -> None:
         assert "never detached" in await it.refusal(DeleteNetworkInterface(primary))
 
 
+@pytest.mark.spec("EC2-42", "EC2-43")
 @pytest.mark.asyncio
 async def test_unattached_enis_of_others(tmp_path: Path) -> None:
-    """Left alone, but for leaked ones of any node: tagged with their age, and deleted (EC2-42, EC2-43)."""
+    """Left alone, but for leaked ones of any node: tagged with their age, and deleted."""
     async with world(tmp_path) as it:
         stranger, _ = await it.eni({}, attached=False)
         leaked, _ = await it.eni({INSTANCE_TAG: "i-0ffff"}, attached=False, description="aws-K8S-i-0ffff")

@@ -24,8 +24,9 @@ def sky() -> Iterator[Weather]:
         yield made
 
 
+@pytest.mark.spec("EC2-0", "INIT-9")
 async def test_region_and_instance_come_from_metadata(sky: Weather) -> None:
-    """EC2-0, INIT-9: the region of the identity document signs the requests; AWS_ENDPOINT_URL_EC2 is boto3's own."""
+    """The region of the identity document signs the requests; AWS_ENDPOINT_URL_EC2 is boto3's own."""
     instance = "<instancesSet><item><instanceId>i-0a</instanceId></item></instancesSet>"
     reservation = f"<reservationSet><item><ownerId>210987654321</ownerId>{instance}</item></reservationSet>"
     sky.tell(lambda _: xml("DescribeInstances", reservation))
@@ -51,9 +52,10 @@ async def test_an_endpoint_that_is_no_url() -> None:
         await open_boto(Access("", "nonsense", 5.0, ("any", "any")), Imds(service.url))
 
 
+@pytest.mark.spec("LIM-4", "LIM-5", "EC2-27")
 @pytest.mark.parametrize("hypervisor, prefixes", [("nitro", True), ("xen", False)])
 async def test_a_type_that_the_table_lacks(sky: Weather, hypervisor: str, prefixes: bool) -> None:
-    """LIM-4, LIM-5, EC2-27: 9 ENIs of 99 addresses, as EC2 says."""
+    """9 ENIs of 99 addresses, as EC2 says."""
     network = (
         "<networkInfo><maximumNetworkInterfaces>9</maximumNetworkInterfaces>"
         "<ipv4AddressesPerInterface>99</ipv4AddressesPerInterface></networkInfo>"
@@ -69,8 +71,9 @@ async def test_a_type_that_the_table_lacks(sky: Weather, hypervisor: str, prefix
     assert cloud.prefixes_supported is prefixes
 
 
+@pytest.mark.spec("LIM-4")
 async def test_a_type_that_nobody_knows(sky: Weather) -> None:
-    """LIM-4: exactly one item, else upstream's error."""
+    """Exactly one item, else upstream's error."""
     sky.tell(lambda _: xml("DescribeInstanceTypes", "<instanceTypeSet/>"))
     async with door(sky.url) as cloud:
         cloud.facts = replace(FACTS, instance_type="x9.huge")

@@ -119,9 +119,10 @@ def serving(shown: Tree) -> Iterator[Service]:
         server.server_close()
 
 
+@pytest.mark.spec("EC2-37")
 @pytest.mark.asyncio
 async def test_every_eni_with_its_addresses_and_prefixes() -> None:
-    """EC2-37: ascending card and device; the primary address first; groups and CIDRs are the primary ENI's."""
+    """Ascending card and device; the primary address first; groups and CIDRs are the primary ENI's."""
     with serving(tree(m1=SECOND, m0=FIRST)) as service:
         imds = Imds(service.url)
         seen = await imds.view()
@@ -138,9 +139,10 @@ async def test_every_eni_with_its_addresses_and_prefixes() -> None:
     assert seen.security_groups == ("sg-2", "sg-1")
 
 
+@pytest.mark.spec("INIT-9")
 @pytest.mark.asyncio
 async def test_facts_of_the_instance() -> None:
-    """INIT-9: the region is the identity document's."""
+    """The region is the identity document's."""
     with serving(tree(m0=FIRST)) as service:
         imds = Imds(service.url)
         facts = await imds.facts()
@@ -153,9 +155,10 @@ async def test_facts_of_the_instance() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.spec("EC2-36", "EC2-37", "DM-51")
 @pytest.mark.asyncio
 async def test_what_may_be_absent() -> None:
-    """EC2-36, EC2-37, DM-51: no prefixes, no card, no subnet CIDR; an ENI without addresses is none of ours."""
+    """No prefixes, no card, no subnet CIDR; an ENI without addresses is none of ours."""
     plain = {name: text for name, text in SECOND.items() if name not in ("ipv4-prefix", "network-card")}
     plain.pop("subnet-ipv4-cidr-block")
     with serving(tree(m0=FIRST, m1=plain, m2=BARE)) as service:
@@ -169,10 +172,11 @@ async def test_what_may_be_absent() -> None:
     ]
 
 
+@pytest.mark.spec("EC2-36")
 @pytest.mark.asyncio
 @pytest.mark.parametrize("missing", ["interface-id", "device-number", "subnet-id"])
 async def test_what_must_not_be_absent(missing: str) -> None:
-    """EC2-36: a 404 names the path."""
+    """A 404 names the path."""
     with serving(tree(m0=FIRST, m1={name: text for name, text in SECOND.items() if name != missing})) as service:
         imds = Imds(service.url)
         with pytest.raises(Ec2Error, match=rf"02:00:00:00:00:01/{missing}: is absent \(HTTP 404\)"):

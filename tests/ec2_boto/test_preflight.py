@@ -94,8 +94,9 @@ def test_expired_credentials_are_not_taken_for_a_verdict(sky: Weather, capsys: p
     assert "RequestExpired: Request has expired; the credentials have expired" in capsys.readouterr().err
 
 
+@pytest.mark.spec("EC2-28", "EC2-50")
 def test_the_policy_alone_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    """The least of what upstream documents: without the two actions that nobody calls (EC2-28, EC2-50)."""
+    """The least of what upstream documents: without the two actions that nobody calls."""
     code = ec2_preflight.main(["--policy", "--region", "cn-north-1"])
     printed = json.loads(capsys.readouterr().out)
     others, tags = printed["Statement"]

@@ -48,9 +48,10 @@ def sky() -> Iterator[Weather]:
         yield made
 
 
+@pytest.mark.spec("EC2-20")
 @pytest.mark.asyncio
 async def test_a_call_and_its_result(sky: Weather) -> None:
-    """EC2-20: the count in EC2's words, the grant in ours."""
+    """The count in EC2's words, the grant in ours."""
     sky.tell(lambda _: ASSIGNED, "AssignPrivateIpAddresses")
     async with door(sky.url) as cloud:
         result = await cloud.call(ASSIGN)
@@ -62,9 +63,10 @@ async def test_a_call_and_its_result(sky: Weather) -> None:
     assert "SecondaryPrivateIpAddressCount" not in sky.asked[0]
 
 
+@pytest.mark.spec("POOL-29")
 @pytest.mark.asyncio
 async def test_an_answer_without_content_grants_nothing(sky: Weather) -> None:
-    """POOL-29: the reply may be empty."""
+    """The reply may be empty."""
     sky.tell(lambda _: xml("AssignPrivateIpAddresses", ""), "AssignPrivateIpAddresses")
     async with door(sky.url) as cloud:
         assert await cloud.call(ASSIGN) == Granted()
@@ -260,6 +262,7 @@ async def test_newer_credentials_are_found(sky: Weather, tmp_path: Path, monkeyp
     assert "NEWKEY/" in sky.asked[1]["authorization"]
 
 
+@pytest.mark.spec("EC2-30")
 @pytest.mark.asyncio
 async def test_a_refusal_the_machine_reads_is_left_as_it_is(sky: Weather) -> None:
     """EC2-30 reads the id between the quotes."""
@@ -282,9 +285,10 @@ async def test_an_answer_that_is_no_answer_is_lost(sky: Weather) -> None:
                 await cloud.call(AttachNetworkInterface("eni-0b", 1))
 
 
+@pytest.mark.spec("EC2-42")
 @pytest.mark.asyncio
 async def test_listings_are_read_to_the_end(sky: Weather) -> None:
-    """Page by page; ENIs are asked for 1000 at a time (EC2-42), but not when they are named."""
+    """Page by page; ENIs are asked for 1000 at a time, but not when they are named."""
 
     def page(asked: dict[str, str]) -> Reply:
         number = int(asked.get("NextToken", "0"))
@@ -317,9 +321,10 @@ async def test_a_listing_without_end_is_given_up(sky: Weather, monkeypatch: pyte
             await cloud.look(DescribeSubnets())
 
 
+@pytest.mark.spec("EC2-5")
 @pytest.mark.asyncio
 async def test_the_instance_must_be_in_one_reservation(sky: Weather) -> None:
-    """EC2-5; none at all is most likely another region."""
+    """None at all is most likely another region."""
     sky.tell(lambda _: xml("DescribeInstances", "<reservationSet/>"))
     async with door(sky.url) as cloud:
         with pytest.raises(Ec2Error, match=r"0 reservations.*check region us-west-2"):

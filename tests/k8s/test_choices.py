@@ -16,6 +16,7 @@ KEY = "k8s.amazonaws.com/eniConfig"
 EXTERNAL = "vpc.amazonaws.com/externalEniConfig"
 
 
+@pytest.mark.spec("POOL-40")
 @pytest.mark.parametrize(
     "labels, annotations, expected",
     [
@@ -30,12 +31,13 @@ EXTERNAL = "vpc.amazonaws.com/externalEniConfig"
 def test_eni_config_is_named_by_what_is_present_first(
     labels: dict[str, str], annotations: dict[str, str], expected: str
 ) -> None:
-    """External label, annotation, label, default; an empty value is present too (POOL-40)."""
+    """External label, annotation, label, default; an empty value is present too."""
     assert eni_config_name(NodeView("w1", labels=labels, annotations=annotations)) == expected
 
 
+@pytest.mark.spec("POOL-40")
 def test_eni_config_keys_can_be_chosen_and_a_missing_node_has_the_default() -> None:
-    """ENI_CONFIG_ANNOTATION_DEF and ENI_CONFIG_LABEL_DEF; without a Node it is `default` (POOL-40)."""
+    """ENI_CONFIG_ANNOTATION_DEF and ENI_CONFIG_LABEL_DEF; without a Node it is `default`."""
     node = NodeView("w1", labels={"zone": "a"}, annotations={"my/eni": "b"})
 
     assert eni_config_name(node, annotation_key="my/eni", label_key="zone") == "b"
@@ -43,8 +45,9 @@ def test_eni_config_keys_can_be_chosen_and_a_missing_node_has_the_default() -> N
     assert eni_config_name(None) == "default"
 
 
+@pytest.mark.spec("SGP-3")
 def test_feature_replaces_all_of_its_name_and_goes_to_the_end() -> None:
-    """Others keep their order; the same name and value is nothing to do (SGP-3)."""
+    """Others keep their order; the same name and value is nothing to do."""
     held = (Feature("CustomNetworking", "a"), Feature("X"), Feature("CustomNetworking", "b"))
 
     assert features_with(held, "CustomNetworking", "c") == (Feature("X"), Feature("CustomNetworking", "c"))
@@ -69,9 +72,10 @@ class Contended:
         return PodView(pod.namespace, pod.name, annotations={POD_IPS: annotations[POD_IPS] or ""})
 
 
+@pytest.mark.spec("EV-3")
 @pytest.mark.parametrize("rivals, tries, pauses", [(0, 1, []), (2, 3, [0.01, 0.05]), (9, 4, [0.01, 0.05, 0.25])])
 def test_conflicts_are_tried_four_times(rivals: int, tries: int, pauses: list[float]) -> None:
-    """After 10, 50 and 250 ms, each time from a fresh look at the pod; then the conflict is the caller's (EV-3)."""
+    """After 10, 50 and 250 ms, each time from a fresh look at the pod; then the conflict is the caller's."""
     contended, slept = Contended(rivals), list[float]()
 
     async def sleep(seconds: float) -> None:

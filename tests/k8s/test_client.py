@@ -30,8 +30,9 @@ async def cluster(api: Api) -> AsyncIterator[LightkubeCluster]:
     await made.close()
 
 
+@pytest.mark.spec("EV-5", "INIT-7")
 async def test_node_is_read_with_what_ipamd_needs(api: Api, cluster: LightkubeCluster) -> None:
-    """Labels, annotations, taints, pod capacity (EV-5, INIT-7)."""
+    """Labels, annotations, taints, pod capacity."""
     name = api.name()
     api.create(NODES, {
         "metadata": {"name": name, "labels": {"k8s.amazonaws.com/eniConfig": "a"}, "annotations": {"x": "y"}},
@@ -46,8 +47,9 @@ async def test_node_is_read_with_what_ipamd_needs(api: Api, cluster: LightkubeCl
     assert node.labels["k8s.amazonaws.com/eniConfig"] == "a" and node.annotations == {"x": "y"}
 
 
+@pytest.mark.spec("POOL-41", "SGP-2")
 async def test_eni_config_and_cni_node_are_read(api: Api, cluster: LightkubeCluster) -> None:
-    """The two custom resources (POOL-41, SGP-2); a missing one is an error that says so."""
+    """The two custom resources; a missing one is an error that says so."""
     name = api.name()
     api.create(ENI_CONFIGS, custom("crd.k8s.amazonaws.com/v1alpha1", "ENIConfig", name,
                                    {"subnet": "subnet-1", "securityGroups": ["sg-1"]}))  # fmt: skip
@@ -63,8 +65,9 @@ async def test_eni_config_and_cni_node_are_read(api: Api, cluster: LightkubeClus
     assert raised.value.missing
 
 
+@pytest.mark.spec("INIT-4")
 async def test_pods_of_a_node_are_listed(api: Api, space: str, cluster: LightkubeCluster) -> None:
-    """Only this node's (INIT-4)."""
+    """Only this node's."""
     node = api.name()
     api.create(f"{space}/pods", pod("mine", node=node))
     api.create(f"{space}/pods", pod("other"))
@@ -74,8 +77,9 @@ async def test_pods_of_a_node_are_listed(api: Api, space: str, cluster: Lightkub
     assert [(one.name, one.node, one.phase) for one in listed.items] == [("mine", node, "Pending")]
 
 
+@pytest.mark.spec("EV-2", "EV-3")
 async def test_pod_annotation_says_the_address_once(api: Api, space: str, cluster: LightkubeCluster) -> None:
-    """Set on ADD; nothing is sent if it is there already (EV-2, EV-3)."""
+    """Set on ADD; nothing is sent if it is there already."""
     api.create(f"{space}/pods", pod("web"))
     name = space.rsplit("/", 1)[-1]
 
@@ -86,10 +90,11 @@ async def test_pod_annotation_says_the_address_once(api: Api, space: str, cluste
     assert again.version == first.version
 
 
+@pytest.mark.spec("EV-4")
 async def test_pod_annotation_is_emptied_for_the_address_it_holds(
     api: Api, space: str, cluster: LightkubeCluster
 ) -> None:
-    """On DEL: equal becomes empty, absent sends an empty patch, another is refused, a missing pod is fine (EV-4)."""
+    """On DEL: equal becomes empty, absent sends an empty patch, another is refused, a missing pod is fine."""
     name = space.rsplit("/", 1)[-1]
     api.create(f"{space}/pods", pod("web", annotations={POD_IPS: "10.0.0.5"}))
     bare = api.create(f"{space}/pods", pod("bare"))
@@ -105,8 +110,9 @@ async def test_pod_annotation_is_emptied_for_the_address_it_holds(
     assert missing is None
 
 
+@pytest.mark.spec("SGP-3")
 async def test_feature_is_added_under_an_optimistic_lock(api: Api, cluster: LightkubeCluster) -> None:
-    """There already: nothing is sent; changed by another in between: a conflict, which is not retried (SGP-3)."""
+    """There already: nothing is sent; changed by another in between: a conflict, which is not retried."""
     name = api.name()
     api.create(CNI_NODES, custom("vpcresources.k8s.aws/v1alpha1", "CNINode", name, {}))
 
@@ -122,8 +128,9 @@ async def test_feature_is_added_under_an_optimistic_lock(api: Api, cluster: Ligh
     assert api.get(f"{CNI_NODES}/{name}")["spec"]["features"][1] == {"name": "SecurityGroupsForPods"}
 
 
+@pytest.mark.spec("EV-1")
 async def test_event_is_recorded_about_the_pod(api: Api, space: str, cluster: LightkubeCluster) -> None:
-    """Warning MissingIAMPermissions, the API as action, by aws-node (EV-1)."""
+    """Warning MissingIAMPermissions, the API as action, by aws-node."""
     name = space.rsplit("/", 1)[-1]
     about = Regarding(namespace=name, name="aws-node-1", uid="u")
     action = "ec2:CreateNetworkInterface"

@@ -23,6 +23,7 @@ def test_kubeconfig_names_the_server(lab_config: str) -> None:
     assert configuration({}, Path(lab_config)).cluster.server == "http://127.0.0.1:1234"
 
 
+@pytest.mark.spec("INIT-4")
 @pytest.mark.parametrize(
     "endpoint, server",
     [
@@ -32,7 +33,7 @@ def test_kubeconfig_names_the_server(lab_config: str) -> None:
     ],
 )
 def test_cluster_endpoint_replaces_the_host_even_if_empty(lab_config: str, endpoint: str, server: str) -> None:
-    """It counts as soon as it is set (INIT-4)."""
+    """It counts as soon as it is set."""
     config = configuration({"KUBECONFIG": lab_config, "CLUSTER_ENDPOINT": endpoint})
 
     assert config.cluster.server == server
@@ -82,8 +83,9 @@ def test_missing_kubeconfig_says_which(tmp_path: Path) -> None:
         configuration({"KUBECONFIG": str(tmp_path / "nowhere")})
 
 
+@pytest.mark.spec("INIT-4")
 def test_requests_carry_the_agent(lab_config: str) -> None:
-    """`<argv0>-<version>` (INIT-4)."""
+    """`<argv0>-<version>`."""
     http = session(configuration({"KUBECONFIG": lab_config}), "aws-k8s-agent-v1.23.1")
 
     assert http.headers["User-Agent"] == "aws-k8s-agent-v1.23.1"

@@ -55,8 +55,9 @@ def test_label_selector_chooses(api: Api, space: str, selector: str, expected: l
     assert names(api.get(path, labelSelector=selector)) == expected
 
 
+@pytest.mark.spec("INIT-4")
 def test_field_selector_finds_the_pods_of_a_node(api: Api, space: str) -> None:
-    """What ipamd's cache of pods is made of (INIT-4)."""
+    """What ipamd's cache of pods is made of."""
     node = api.name()
     api.create(f"{space}/pods", pod("here", node=node))
     api.create(f"{space}/pods", pod("elsewhere"))

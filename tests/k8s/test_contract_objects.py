@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .apiserver import CNI_NODES, ENI_CONFIGS, NODES, Api, pod
 
 
@@ -230,8 +232,9 @@ def test_dry_run_answers_as_if_and_stores_nothing(api: Api, space: str) -> None:
     assert api.call("GET", f"{space}/configmaps/a")[0] == 404
 
 
+@pytest.mark.spec("EV-1")
 def test_event_is_one_object_in_two_groups(api: Api, space: str) -> None:
-    """An Event of events.k8s.io/v1 can be read in the core group, under the older names of its fields (EV-1)."""
+    """An Event of events.k8s.io/v1 can be read in the core group, under the older names of its fields."""
     name = space.rsplit("/", 1)[-1]
     event = {
         "metadata": {"name": "e1"}, "eventTime": "2026-01-02T03:04:05.000006Z", "type": "Warning",
@@ -259,8 +262,9 @@ def test_event_of_the_newer_group_needs_a_time(api: Api, space: str) -> None:
     assert any(cause["field"] == "eventTime" for cause in status["details"]["causes"])
 
 
+@pytest.mark.spec("POOL-41", "SGP-2")
 def test_custom_resources_keep_what_was_sent(api: Api) -> None:
-    """ENIConfig and CNINode are cluster-scoped and served under the names ipamd uses (POOL-41, SGP-2)."""
+    """ENIConfig and CNINode are cluster-scoped and served under the names ipamd uses."""
     name = api.name()
     api.create(ENI_CONFIGS, _eni_config(name))
     api.create(CNI_NODES, {"apiVersion": "vpcresources.k8s.aws/v1alpha1", "kind": "CNINode", "metadata": {"name": name},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from .apiserver import APPLY, CNI_NODES, ENI_CONFIGS, JSON_PATCH, MERGE, NODES, STRATEGIC, Api, pod
 
 
@@ -16,8 +18,9 @@ def test_merge_patch_replaces_lists_and_null_removes(api: Api) -> None:
     assert patched["spec"] == {"securityGroups": ["sg-2"]}
 
 
+@pytest.mark.spec("SGP-3")
 def test_patch_with_a_version_is_bound_to_it(api: Api) -> None:
-    """The optimistic lock of a merge patch: an older resourceVersion is a conflict (SGP-3)."""
+    """The optimistic lock of a merge patch: an older resourceVersion is a conflict."""
     path = eni_config(api, subnet="subnet-1")
     old = api.get(path)["metadata"]["resourceVersion"]
     new = api.patch(path, {"spec": {"subnet": "subnet-2"}})["metadata"]["resourceVersion"]
@@ -68,8 +71,9 @@ def test_custom_resources_know_no_strategic_patch(api: Api) -> None:
     assert "application/merge-patch+json" in status["message"]
 
 
+@pytest.mark.spec("EV-3", "EV-4")
 def test_annotation_is_set_emptied_and_removed(api: Api, space: str) -> None:
-    """What ipamd does to a pod (EV-3, EV-4); an empty patch changes nothing."""
+    """What ipamd does to a pod; an empty patch changes nothing."""
     made = api.create(f"{space}/pods", pod("web"))
     path = f"{space}/pods/web"
 

@@ -46,25 +46,28 @@ class Scripted:
         return cast(Cluster, self)
 
 
+@pytest.mark.spec("INIT-2")
 async def test_needed_server_is_waited_for_as_long_as_it_times_out() -> None:
-    """Every 2 s, the first time at once (INIT-2)."""
+    """Every 2 s, the first time at once."""
     server = Scripted(TIMEOUT, TIMEOUT, VERSION)
 
     assert await wait_until_reached(server.cluster, server.sleep) == VERSION
     assert server.pauses == [2.0, 2.0]
 
 
+@pytest.mark.spec("INIT-2")
 @pytest.mark.parametrize("answer", [BROKEN, FORBIDDEN])
 async def test_needed_server_that_fails_otherwise_ends_ipamd(answer: Exception) -> None:
-    """Only timeouts are asked again (INIT-2)."""
+    """Only timeouts are asked again."""
     server = Scripted(TIMEOUT, answer)
 
     with pytest.raises(Unreachable, match="GET /version"):
         await wait_until_reached(server.cluster, server.sleep)
 
 
+@pytest.mark.spec("INIT-3")
 async def test_unneeded_server_is_given_up_after_half_a_minute() -> None:
-    """Every 5 s whatever the error, for at most 30 s; then ipamd goes on without (INIT-3)."""
+    """Every 5 s whatever the error, for at most 30 s; then ipamd goes on without."""
     absent, late = Scripted(BROKEN), Scripted(FORBIDDEN, TIMEOUT, VERSION)
 
     nothing = await try_to_reach(absent.cluster, absent.sleep, lambda: absent.now)
@@ -74,8 +77,9 @@ async def test_unneeded_server_is_given_up_after_half_a_minute() -> None:
     assert found == VERSION and late.now == 10.0
 
 
+@pytest.mark.spec("INIT-7")
 async def test_server_that_comes_later_tells_how_many_pods_the_node_takes() -> None:
-    """Every 5 s in the background; then the Node's capacity replaces max pods, or nothing does (INIT-7)."""
+    """Every 5 s in the background; then the Node's capacity replaces max pods, or nothing does."""
     readable = Scripted(BROKEN, VERSION, node=NodeView("w1", capacity={"pods": "110"}))
     unreadable = Scripted(VERSION)
 

@@ -68,8 +68,9 @@ def test_a_prefix_count_gives_prefixes_and_nothing_else(ec2: Any, new_subnet: Su
     assert free(ec2, subnet) == 256 - 5 - 1 - 48
 
 
+@pytest.mark.spec("EC2-20")
 def test_assign_tells_only_what_is_new(ec2: Any, new_subnet: Subnets) -> None:
-    """EC2-20: two asked for, two told; stock moto tells every address of the ENI."""
+    """Two asked for, two told; stock moto tells every address of the ENI."""
     made = eni(ec2, new_subnet(24), SecondaryPrivateIpAddressCount=1)
 
     given = ec2.assign_private_ip_addresses(
@@ -149,8 +150,9 @@ def test_addresses_and_prefixes_may_be_named(ec2: Any, new_subnet: Subnets) -> N
     assert addresses(described(ec2, other)) == addresses(described(ec2, other))[:1]
 
 
+@pytest.mark.spec("EC2-21")
 def test_what_is_unassigned_is_free_again(ec2: Any, new_subnet: Subnets) -> None:
-    """EC2-21: addresses and prefixes; what the ENI does not have is refused, stock moto takes anything."""
+    """Addresses and prefixes; what the ENI does not have is refused, stock moto takes anything."""
     subnet = new_subnet(24)
     made = eni(ec2, subnet, Ipv4PrefixCount=1)
     name, held = made["NetworkInterfaceId"], prefixes(made)
@@ -169,9 +171,10 @@ def test_what_is_unassigned_is_free_again(ec2: Any, new_subnet: Subnets) -> None
     assert code == "InvalidParameterValue"
 
 
+@pytest.mark.spec("LIM-1")
 @pytest.mark.parametrize("parameter", ["SecondaryPrivateIpAddressCount", "Ipv4PrefixCount"])
 def test_an_eni_carries_what_its_instance_type_allows(ec2: Any, new_instance: Instances, parameter: str) -> None:
-    """An m5.large's ENI has 10 slots, the primary address takes one (LIM-1)."""
+    """An m5.large's ENI has 10 slots, the primary address takes one."""
     _, primary = new_instance("m5.large")
     ec2.assign_private_ip_addresses(NetworkInterfaceId=primary, **{parameter: 9})
 
@@ -180,8 +183,9 @@ def test_an_eni_carries_what_its_instance_type_allows(ec2: Any, new_instance: In
     assert code == "PrivateIpAddressLimitExceeded"
 
 
+@pytest.mark.spec("INIT-14")
 def test_a_type_without_prefixes_refuses_them(ec2: Any, new_instance: Instances) -> None:
-    """INIT-14: Xen carries none."""
+    """Xen carries none."""
     _, primary = new_instance("m4.large")
 
     code, _ = refused(ec2.assign_private_ip_addresses, NetworkInterfaceId=primary, Ipv4PrefixCount=1)
@@ -233,8 +237,9 @@ def test_reservations_that_cannot_be_are_refused_and_a_deleted_one_is_gone(ec2: 
     assert refused(ec2.delete_subnet_cidr_reservation, SubnetCidrReservationId=name)[0].endswith("NotFound")
 
 
+@pytest.mark.spec("EC2-26")
 def test_ipv6_addresses_and_prefixes_come_from_the_subnets_block(ec2: Any) -> None:
-    """A VPC with a /56, a subnet with a /64, /80 prefixes (EC2-26); what was unassigned is told."""
+    """A VPC with a /56, a subnet with a /64, /80 prefixes; what was unassigned is told."""
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
     block = ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
     subnet = ec2.create_subnet(

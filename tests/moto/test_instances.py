@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from .served import Served, refused
 from .test_addresses import Instances, Subnets, described, eni, free
 
@@ -18,8 +20,9 @@ def instance_of(ec2: Any, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.spec("EC2-5")
 def test_a_launched_instance_has_an_eni_of_the_model(ec2: Any, new_subnet: Subnets, new_instance: Instances) -> None:
-    """Its own, with an address of the subnet, and DescribeInstances tells of it (EC2-5)."""
+    """Its own, with an address of the subnet, and DescribeInstances tells of it."""
     subnet = new_subnet(28)
     instance, primary = new_instance("m5.large", subnet)
 
@@ -149,8 +152,9 @@ def test_without_a_subnet_the_default_vpc_is_used(ec2: Any) -> None:
     ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
 
 
+@pytest.mark.spec("EC2-27")
 def test_types_and_their_limits_are_motos(ec2: Any) -> None:
-    """EC2-27, with names and with filters."""
+    """With names and with filters."""
     (named,) = ec2.describe_instance_types(InstanceTypes=["m5.large"])["InstanceTypes"]
     found = ec2.describe_instance_types(Filters=[{"Name": "instance-type", "Values": ["m5.large", "t3.small"]}])
 

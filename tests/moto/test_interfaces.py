@@ -17,8 +17,9 @@ def names(found: dict[str, Any]) -> list[str]:
     return [e["NetworkInterfaceId"] for e in found["NetworkInterfaces"]]
 
 
+@pytest.mark.spec("EC2-1", "EC2-7", "EC2-9", "EC2-22", "EC2-24")
 def test_the_life_of_an_eni(ec2: Any, new_instance: Instances) -> None:
-    """EC2-1, EC2-7, EC2-9, EC2-22, EC2-24: create, attach, delete on termination, detach, delete."""
+    """Create, attach, delete on termination, detach, delete."""
     instance, primary = new_instance("m5.large")
     subnet = described(ec2, primary)["SubnetId"]
     made = eni(ec2, subnet, Description="aws-K8S-i-1")
@@ -75,6 +76,7 @@ def test_an_instance_carries_as_many_enis_as_its_type_and_each_device_once(ec2: 
     )
 
 
+@pytest.mark.spec("EC2-42")
 def test_filters_that_ipamd_and_its_users_send(ec2: Any, new_instance: Instances) -> None:
     """EC2-42 and more; values of one filter are alternatives, filters add up, `*` is wild."""
     instance, primary = new_instance("m5.large")
@@ -137,8 +139,9 @@ def test_subnets_come_in_pages_too(ec2: Any, new_subnet: Subnets) -> None:
     assert refused(ec2.describe_subnets, NextToken="x")[0] == "InvalidPaginationToken"
 
 
+@pytest.mark.spec("EC2-15")
 def test_tags_of_an_eni(ec2: Any, new_subnet: Subnets) -> None:
-    """EC2-15: created with it, added, replaced, described, removed; DescribeTags sees those of moto's things too."""
+    """Created with it, added, replaced, described, removed; DescribeTags sees those of moto's things too."""
     subnet = new_subnet(28)
     name = eni(ec2, subnet, TagSpecifications=[{"ResourceType": "network-interface", "Tags": TAG}])[
         "NetworkInterfaceId"
@@ -202,8 +205,9 @@ def test_a_dry_run_says_yes_and_does_nothing(
     assert (described(ec2, ids["eni"]), free(ec2, ids["subnet"])) == before
 
 
+@pytest.mark.spec("EC2-29")
 def test_groups_are_motos_and_enis_name_them(ec2: Any, door: Served, new_subnet: Subnets) -> None:
-    """EC2-29: a new group on an ENI; while it is there it cannot be deleted; an unknown one is refused."""
+    """A new group on an ENI; while it is there it cannot be deleted; an unknown one is refused."""
     subnet = new_subnet(28)
     group = ec2.create_security_group(GroupName="pods", Description="of pods", VpcId=door.line["vpc_id"])["GroupId"]
     name = eni(ec2, subnet)["NetworkInterfaceId"]

@@ -20,8 +20,9 @@ def shown(door: Served, path: str, instance: str = "") -> str:
     return text
 
 
+@pytest.mark.spec("EC2-36")
 def test_every_path_that_ipamd_reads(door: Served, ec2: Any) -> None:
-    """Of the first instance, without naming it; lists are lines; an absent list is 404 (EC2-36)."""
+    """Of the first instance, without naming it; lists are lines; an absent list is 404."""
     eni = described(ec2, door.line["eni_id"])
     mac = eni["MacAddress"]
 

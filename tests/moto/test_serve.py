@@ -191,6 +191,7 @@ def test_lag_staleness_and_latency_are_there_when_asked_for() -> None:
         assert any(not any(e.get("Ipv4Prefixes") for e in enis) for enis in seen)
 
 
+@pytest.mark.spec("EC2-1")
 def test_a_fault_script_is_carried_out(door: Served, ec2: Any, new_subnet: Subnets) -> None:
     """Refused, lost after its effect (EC2-1's client token finds it), and done; a rule is used up."""
     url, subnet = door.line["endpoint"] + "/ipamd/faults.json", new_subnet(24)

@@ -66,8 +66,9 @@ def test_text_from_outside_stays_within_its_line() -> None:
     assert json.loads(text)["msg"].startswith('a\n"}\x1b[31m\\udcff')
 
 
+@pytest.mark.spec("ENV-35")
 def test_the_lines_of_one_record_are_one_write_and_small_ones_are_left_out() -> None:
-    """ENV-35: the level is the least that is written."""
+    """The level is the least that is written."""
     out = Kept()
     log = JsonLog(out, "info")
 
@@ -107,11 +108,11 @@ def test_a_traceback_stays_in_the_message(quiet_root: logging.Logger) -> None:
     assert entry["msg"].startswith("it failed\nTraceback") and "ValueError: reason" in entry["msg"]
 
 
+@pytest.mark.spec("ENV-36")
 @pytest.mark.parametrize("name, stream", [("stderr", "err"), ("STDERR", "err"), ("stdout", "out")])
 def test_streams_are_named_in_any_case(
     quiet_root: logging.Logger, capfdbinary: pytest.CaptureFixture[bytes], name: str, stream: str
 ) -> None:
-    """ENV-36."""
     log = open_log(name, "info")
     log.say("info", "here")
     log.close()
@@ -169,8 +170,9 @@ class Clock:
         return self.now
 
 
+@pytest.mark.spec("ENV-36")
 def test_a_full_file_is_rotated_and_compressed(tmp_path: Path) -> None:
-    """ENV-36: no line is cut or lost; the rotated file is named after the moment."""
+    """No line is cut or lost; the rotated file is named after the moment."""
     place = tmp_path / "ipamd.log"
     log = LogFile(place, bytes_max=100, clock=Clock())
     log.write(b"a" * 59 + b"\n")
@@ -196,8 +198,9 @@ def test_an_existing_file_goes_on(tmp_path: Path) -> None:
     assert place.read_bytes() == b"third\n"
 
 
+@pytest.mark.spec("ENV-36")
 def test_five_backups_are_kept_and_none_older_than_thirty_days(tmp_path: Path) -> None:
-    """ENV-36; what is not a backup of this file is left alone."""
+    """What is not a backup of this file is left alone."""
     bystander = tmp_path / "ipamd-notes.log"
     bystander.write_text("mine")
     clock = Clock()

@@ -189,8 +189,9 @@ def test_a_call_is_told_when_it_begins_and_when_it_ends(
     assert (lost.level, ids([lost])) == ("warn", [""])
 
 
+@pytest.mark.spec("EC2-24")
 def test_an_eni_that_is_gone_already_is_no_error() -> None:
-    """G7c: deleting what EC2 does not know is a success (EC2-24)."""
+    """G7c: deleting what EC2 does not know is a success."""
     teller = Teller()
     teller.tell(ev.CallStarted(CallId(1), ec2.DeleteNetworkInterface("eni-1")))
 
@@ -199,8 +200,9 @@ def test_an_eni_that_is_gone_already_is_no_error() -> None:
     assert (line.level, ids([line])) == ("info", ["G7c"])
 
 
+@pytest.mark.spec("DM-25")
 def test_a_release_names_the_sandbox_that_held_the_address() -> None:
-    """B1, B4: the event carries only the address; a migrated key is told as it was held (DM-25)."""
+    """B1, B4: the event carries only the address; a migrated key is told as it was held."""
     teller = Teller()
     teller.tell(assigned())
 
@@ -226,17 +228,18 @@ def test_the_cooldown_is_written_as_go_writes_durations(period: int, text: str) 
     assert f"cooldown period of {text} (" in said[1].msg
 
 
+@pytest.mark.spec("DM-28")
 @pytest.mark.parametrize("period", [0, -1])
 def test_without_a_cooldown_none_is_told(period: int) -> None:
-    """DM-28."""
     teller = Teller(Settings(ip_cooldown_period=period))
     teller.tell(assigned())
 
     assert ids(teller.tell(ev.AddressReleased("10.0.0.5", "eni-1", "10.0.0.5/32"))) == ["B1"]
 
 
+@pytest.mark.spec("TV-25")
 def test_a_stale_row_is_told_with_its_pod() -> None:
-    """B9: dropped at start because its veth is gone (TV-25); it does not cool."""
+    """B9: dropped at start because its veth is gone; it does not cool."""
     teller = Teller()
     teller.tell(assigned())
 

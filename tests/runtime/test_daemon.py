@@ -22,8 +22,9 @@ from tests.runtime.rig import EPOCH, PREFIXES, held, living, sandbox
 pytestmark = pytest.mark.asyncio
 
 
+@pytest.mark.spec("POOL-20")
 async def test_a_fresh_node_becomes_ready_with_a_warm_prefix(tmp_path: Path) -> None:
-    """Start, the steps of init, one prefix, NodeReady; every call has its record before and after (POOL-20)."""
+    """Start, the steps of init, one prefix, NodeReady; every call has its record before and after."""
     async with living(tmp_path) as rig:
         assert rig.state.phase == "ready"
         blocks = [block.cidr for eni in rig.state.enis.values() for block in eni.blocks.values()]
@@ -35,8 +36,9 @@ async def test_a_fresh_node_becomes_ready_with_a_warm_prefix(tmp_path: Path) -> 
         assert ended == started
 
 
+@pytest.mark.spec("POOL-13", "POOL-15")
 async def test_the_pool_grows_while_pods_come(tmp_path: Path) -> None:
-    """The 17th pod would find nothing had the beat not brought another prefix (POOL-13, POOL-15)."""
+    """The 17th pod would find nothing had the beat not brought another prefix."""
     async with living(tmp_path) as rig:
         first = [await rig.add(f"p{i}") for i in range(16)]
         refused = await rig.daemon.datastore.submit(AddNetwork(sandbox("late")))
@@ -48,8 +50,8 @@ async def test_the_pool_grows_while_pods_come(tmp_path: Path) -> None:
         assert len([e for e in rig.events if isinstance(e, ev.CidrAdded)]) >= 2
 
 
+@pytest.mark.spec("DM-30")
 async def test_a_repeated_add_gets_the_same_address_and_no_record(tmp_path: Path) -> None:
-    """DM-30."""
     async with living(tmp_path) as rig:
         first = await rig.add("web")
         seq = rig.state.seq
@@ -58,8 +60,9 @@ async def test_a_repeated_add_gets_the_same_address_and_no_record(tmp_path: Path
         assert rig.state.seq == seq
 
 
+@pytest.mark.spec("DM-25", "DM-26")
 async def test_an_address_goes_back_and_cools(tmp_path: Path) -> None:
-    """A release is answered once; the second one finds nothing (DM-25, DM-26)."""
+    """A release is answered once; the second one finds nothing."""
     async with living(tmp_path) as rig:
         address = await rig.add("web")
         first = await rig.daemon.datastore.submit(DelNetwork(sandbox("web"), "PodDeleted"))
@@ -97,8 +100,9 @@ async def test_the_end_is_recorded_and_synced(tmp_path: Path) -> None:
     assert rig.records[-1] == records[-1]
 
 
+@pytest.mark.spec("RPC-8")
 async def test_under_the_quirk_it_serves_on_after_sigterm(tmp_path: Path) -> None:
-    """RPC-8: only scaling stops."""
+    """Only scaling stops."""
     settings = Settings(prefix_delegation=True, warm_prefix_target=1, quirks=Quirks(keeps_serving_after_sigterm=True))
     async with living(tmp_path, settings) as rig:
         rig.daemon.terminate()
@@ -164,8 +168,9 @@ class Refusing(HostRecorder):
             raise HostError("SetUpHost", "Operation not permitted")
 
 
+@pytest.mark.spec("INIT-18")
 async def test_a_fatal_step_of_init_ends_the_process(tmp_path: Path) -> None:
-    """INIT-18: exit code 1, and a message that names the step and what was said."""
+    """Exit code 1, and a message that names the step and what was said."""
     async with living(tmp_path, host=Refusing(), ready=False) as rig:
         with pytest.raises(InitFailed, match="Operation not permitted"):
             await rig.run
@@ -173,8 +178,9 @@ async def test_a_fatal_step_of_init_ends_the_process(tmp_path: Path) -> None:
     assert list(read(tmp_path))[-1].events[-1] == ev.InitFailed("host", "", "Operation not permitted")
 
 
+@pytest.mark.spec("DM-62")
 async def test_what_the_host_was_asked_is_kept(tmp_path: Path) -> None:
-    """The recorder says yes to all of it, and that it knows no links, so that no row is judged by one (DM-62)."""
+    """The recorder says yes to all of it, and that it knows no links, so that no row is judged by one."""
     host = HostRecorder()
     async with living(tmp_path, host=host):
         asked = [type(call).__name__ for call in host.asked]
@@ -198,8 +204,9 @@ class Door:
         self._log.append(f"{self._name} closes")
 
 
+@pytest.mark.spec("INIT-1", "RPC-6")
 async def test_http_opens_before_init_and_grpc_after_it(tmp_path: Path) -> None:
-    """INIT-1, RPC-6: no AddNetwork meets a half-made State. They close in the opposite order."""
+    """No AddNetwork meets a half-made State. They close in the opposite order."""
 
     clock = SystemClock()
     cloud = EmbeddedCloud.open(tmp_path, clock=clock.now, sleep=clock.sleep)

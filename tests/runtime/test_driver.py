@@ -26,8 +26,9 @@ def looks_of(rig: Rig) -> list[tuple[Look, View | Failed]]:
     return [(r.cause.look, r.cause.seen) for r in rig.records if isinstance(r.cause, Observed)]
 
 
+@pytest.mark.spec("POOL-13")
 async def test_an_update_comes_every_five_seconds(tmp_path: Path) -> None:
-    """POOL-13: a pod that finds the pool low is followed by an increase within one cycle, at a beat."""
+    """A pod that finds the pool low is followed by an increase within one cycle, at a beat."""
     async with living(tmp_path) as rig:
         since = rig.state.pool.since
         for i in range(16):
@@ -63,8 +64,9 @@ async def test_a_quiet_node_writes_little(tmp_path: Path) -> None:
         assert all(view.as_stored and not view.enis for view in views)
 
 
+@pytest.mark.spec("INIT-30")
 async def test_a_changed_vpc_cidr_is_seen_within_thirty_seconds(tmp_path: Path) -> None:
-    """INIT-30: the watch lane has a rhythm of its own."""
+    """The watch lane has a rhythm of its own."""
     async with living(tmp_path) as rig:
         associate_cidr(rig.cloud.vpc, "10.1.0.0/16", now=rig.clock.now())
         await rig.advance(31)
@@ -72,8 +74,9 @@ async def test_a_changed_vpc_cidr_is_seen_within_thirty_seconds(tmp_path: Path) 
         assert rig.state.vpc_cidrs == ("10.0.0.0/16", "10.1.0.0/16")
 
 
+@pytest.mark.spec("RPC-52")
 async def test_a_release_wakes_the_driver_for_what_it_makes_due(tmp_path: Path) -> None:
-    """RPC-52: a leftover address of the other mode goes back to EC2 the moment its cooldown is over."""
+    """A leftover address of the other mode goes back to EC2 the moment its cooldown is over."""
     clock = ManualClock(EPOCH)
     async with living(tmp_path, Settings(warm_eni_target=1), clock=clock) as rig:
         address = await rig.add("web")
@@ -112,8 +115,9 @@ async def test_a_lane_looks_once_at_a_time(tmp_path: Path) -> None:
         assert len(asked) > before
 
 
+@pytest.mark.spec("POOL-18")
 async def test_a_refused_ec2_call_is_tried_again_later(tmp_path: Path) -> None:
-    """POOL-18: after InsufficientCidrBlocks nothing is asked for 120 s, then the pool fills."""
+    """After InsufficientCidrBlocks nothing is asked for 120 s, then the pool fills."""
     async with living(tmp_path) as rig:
         for action in ("AssignPrivateIpAddresses", "CreateNetworkInterface"):
             rig.cloud.vpc.faults.fail_next(action, "InsufficientCidrBlocks", times=2)

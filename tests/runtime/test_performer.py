@@ -133,8 +133,9 @@ async def test_a_broken_connection_leaves_the_effect_unknown() -> None:
     assert stage.requests == [("AssignPrivateIpAddresses", "", "connection reset")]
 
 
+@pytest.mark.spec("ENV-27")
 async def test_no_answer_in_time_leaves_the_effect_unknown() -> None:
-    """The timeout is HTTP_TIMEOUT (ENV-27); here a short one."""
+    """The timeout is HTTP_TIMEOUT; here a short one."""
     cloud = Cloud(Done)
     cloud.silent = True
     stage = Stage(cloud, timeout=0.01)
@@ -185,8 +186,9 @@ async def test_a_look_without_answer_is_a_failure() -> None:
     assert await refused.performer.look(DescribeSubnets()) == Failed("UnauthorizedOperation", "no")
 
 
+@pytest.mark.spec("RPC-35", "RPC-37")
 async def test_vpc_cidrs_are_read_live() -> None:
-    """RPC-35, RPC-37: what metadata shows now, or an error."""
+    """What metadata shows now, or an error."""
     seen = [MetadataView(vpc_cidrs=("10.0.0.0/16",)), MetadataView(vpc_cidrs=("10.0.0.0/16", "10.1.0.0/16"))]
     stage = Stage(Cloud(lambda: seen.pop(0)))
     silent = Cloud(MetadataView)

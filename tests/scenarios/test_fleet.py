@@ -212,8 +212,9 @@ def test_a_pinned_pod_ends_with_its_node() -> None:
     assert [pod.node for pod in made.pods.values()] == ["b"]
 
 
+@pytest.mark.spec("INIT-20")
 def test_a_daemon_whose_init_fails_is_started_again() -> None:
-    """INIT-20: after 10 s, 20 s, 40 s and so on; pods wait for it meanwhile."""
+    """After 10 s, 20 s, 40 s and so on; pods wait for it meanwhile."""
     made = fleet()
     made.vpc.faults.fail_next("DescribeNetworkInterfaces", "UnauthorizedOperation", "denied", times=-1)
     node = made.join("a", "m5.large", PREFIXES, max_pods=20)

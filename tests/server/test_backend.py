@@ -23,8 +23,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "ipamd.sock"
 
 
+@pytest.mark.spec("TV-61", "TV-66")
 async def test_a_pod_gets_an_address_with_device_and_table(place: Path) -> None:
-    """TV-61, TV-66: external SNAT; one address, one metadata entry, one request counted."""
+    """External SNAT; one address, one metadata entry, one request counted."""
     node = Memory().ready()
     node.snat_now = (True, ())
     backend = node.backend()
@@ -41,8 +42,9 @@ async def test_a_pod_gets_an_address_with_device_and_table(place: Path) -> None:
     assert backend.counts.adds == 1
 
 
+@pytest.mark.spec("TV-62", "RPC-35")
 async def test_excluded_cidrs_follow_those_of_the_vpc(place: Path) -> None:
-    """TV-62, RPC-35: without external SNAT the exclusions are appended; both are read anew on each call."""
+    """Without external SNAT the exclusions are appended; both are read anew on each call."""
     node = Memory(addresses=("192.168.1.100", "192.168.1.101")).ready()
     node.snat_now = (False, ("10.12.0.0/16", "10.13.0.0/16"))
 
@@ -55,8 +57,8 @@ async def test_excluded_cidrs_follow_those_of_the_vpc(place: Path) -> None:
     assert (second.UseExternalSNAT, [*second.VPCv4CIDRs]) == (True, ["10.10.0.0/16", "10.11.0.0/16"])
 
 
+@pytest.mark.spec("RPC-38", "RPC-55")
 async def test_the_policy_mode_is_passed_on_verbatim(place: Path) -> None:
-    """RPC-38, RPC-55."""
     node = Memory(Settings(network_policy_mode="Strict")).ready()
 
     async with serving(node.backend(), place) as channel:
@@ -66,8 +68,9 @@ async def test_the_policy_mode_is_passed_on_verbatim(place: Path) -> None:
     assert (added.NetworkPolicyMode, deleted.NetworkPolicyMode) == ("Strict", "Strict")
 
 
+@pytest.mark.spec("TV-63", "RPC-33")
 async def test_without_addresses_the_reply_is_empty_and_the_reason_travels_beside_it(place: Path) -> None:
-    """TV-63, RPC-33: Success=false and nothing else, gRPC OK; reason and remedy in the trailing metadata."""
+    """Success=false and nothing else, gRPC OK; reason and remedy in the trailing metadata."""
     node = Memory(Settings(network_policy_mode="strict"), addresses=()).ready()
 
     async with serving(node.backend(), place) as channel:
@@ -80,9 +83,9 @@ async def test_without_addresses_the_reply_is_empty_and_the_reason_travels_besid
     assert isinstance(node.records[-1].events[0], ev.AssignRefused)
 
 
+@pytest.mark.spec("RPC-30")
 @pytest.mark.parametrize("field", ["NetworkName", "ContainerID", "IfName"])
 async def test_an_empty_part_of_the_key_is_refused(place: Path, field: str) -> None:
-    """RPC-30."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:
@@ -94,8 +97,8 @@ async def test_an_empty_part_of_the_key_is_refused(place: Path, field: str) -> N
     assert reason.startswith("invalid: ") and field in reason
 
 
+@pytest.mark.spec("TV-64", "RPC-29")
 async def test_several_interfaces_are_refused_while_multi_nic_is_off(place: Path) -> None:
-    """TV-64, RPC-29."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:
@@ -134,8 +137,9 @@ async def test_fields_of_exactly_four_kib_are_taken(place: Path) -> None:
     assert reply.Success
 
 
+@pytest.mark.spec("TV-60", "RPC-18", "RPC-19")
 async def test_the_wrong_client_version_is_rejected_but_counted(place: Path) -> None:
-    """TV-60, RPC-18, RPC-19: FAILED_PRECONDITION with both versions; nothing is recorded."""
+    """FAILED_PRECONDITION with both versions; nothing is recorded."""
     node = Memory().ready()
     backend = node.backend(version="1.2.3")
     records = len(node.records)
@@ -151,8 +155,9 @@ async def test_the_wrong_client_version_is_rejected_but_counted(place: Path) -> 
     assert (backend.counts.adds, backend.counts.deletes, len(node.records)) == (1, {"PodDeleted": 2}, records)
 
 
+@pytest.mark.spec("RPC-20")
 async def test_a_stock_plugin_without_a_version_is_welcome(place: Path) -> None:
-    """RPC-20: shipped plugins send nothing; another version is refused by default."""
+    """Shipped plugins send nothing; another version is refused by default."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:
@@ -163,8 +168,9 @@ async def test_a_stock_plugin_without_a_version_is_welcome(place: Path) -> None:
     assert text.endswith('..." (!= "")') and len(text) < 400
 
 
+@pytest.mark.spec("RPC-45", "RPC-55", "RPC-43")
 async def test_a_released_address_is_named_in_the_reply(place: Path) -> None:
-    """RPC-45, RPC-55; the reason is counted verbatim (RPC-43)."""
+    """The reason is counted verbatim."""
     node = Memory().ready()
     backend = node.backend()
 
@@ -179,8 +185,9 @@ async def test_a_released_address_is_named_in_the_reply(place: Path) -> None:
     assert backend.counts.deletes == {"SetupNSFailed": 1}
 
 
+@pytest.mark.spec("RPC-46")
 async def test_an_unknown_pod_is_an_error_that_the_plugin_knows(place: Path) -> None:
-    """RPC-46: status UNKNOWN and the multierror text, byte by byte; also for keys that no ADD would take."""
+    """Status UNKNOWN and the multierror text, byte by byte; also for keys that no ADD would take."""
     node = Memory().ready()
     records = len(node.records)
 
@@ -194,6 +201,7 @@ async def test_an_unknown_pod_is_an_error_that_the_plugin_knows(place: Path) -> 
     assert len(node.records) == records
 
 
+@pytest.mark.spec("DM-30")
 async def test_a_repeated_add_gets_the_same_address_and_makes_no_record(place: Path) -> None:
     """DM-30 seen from the wire."""
     node = Memory().ready()
@@ -207,8 +215,9 @@ async def test_a_repeated_add_gets_the_same_address_and_makes_no_record(place: P
     assert len(node.records) == records
 
 
+@pytest.mark.spec("DM-28")
 async def test_a_cooling_address_is_the_reason_of_a_refusal(place: Path) -> None:
-    """DM-28: after 30 s the same address is free again."""
+    """After 30 s the same address is free again."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:
@@ -223,8 +232,9 @@ async def test_a_cooling_address_is_the_reason_of_a_refusal(place: Path) -> None
     assert later.IPAllocationMetadata[0].IPv4Addr == "192.168.1.100"
 
 
+@pytest.mark.spec("RPC-37")
 async def test_a_metadata_failure_ends_the_call_but_keeps_the_address(place: Path) -> None:
-    """RPC-37: UNKNOWN with the failure's text; the retry gets the same address."""
+    """UNKNOWN with the failure's text; the retry gets the same address."""
     node = Memory().ready()
     node.vpc_blocks = OSError("GetVPCIPv4CIDRBlocks: no answer from instance metadata")
 
@@ -250,6 +260,7 @@ async def test_a_journal_that_cannot_record_makes_the_door_unavailable(place: Pa
     assert added[1].startswith("AddNetwork could not be recorded: journal/7.jsonl: fsync failed")
 
 
+@pytest.mark.spec("RPC-6")
 async def test_before_node_init_has_ended_nothing_is_given(place: Path) -> None:
     """RPC-6 keeps the door shut until then; should one knock all the same, it is told to come back."""
     node = Memory()
@@ -276,8 +287,9 @@ async def test_bytes_that_are_no_message_are_rejected_by_name(place: Path) -> No
     assert after.Success and backend.counts.adds == 1
 
 
+@pytest.mark.spec("TV-67", "RPC-58")
 async def test_policy_configs_come_from_the_start(place: Path) -> None:
-    """TV-67, RPC-58; the client's version does not matter."""
+    """The client's version does not matter."""
     node = Memory(Settings(network_policy_mode="standard")).ready()
 
     async with serving(node.backend(version="1.2.3"), place) as channel:
@@ -292,8 +304,9 @@ async def test_policy_configs_come_from_the_start(place: Path) -> None:
     )
 
 
+@pytest.mark.spec("RPC-43")
 async def test_reasons_of_releases_have_a_bound(place: Path) -> None:
-    """RPC-43: verbatim, but a caller cannot fill the memory with label values."""
+    """Verbatim, but a caller cannot fill the memory with label values."""
     node = Memory().ready()
     backend = node.backend()
 

@@ -50,8 +50,9 @@ async def text_of(node: Memory, path: str, method: str = "GET") -> str:
         return await reply.text()
 
 
+@pytest.mark.spec("HTTP-4..6")
 async def test_enis_are_shown_with_upstreams_keys_in_upstreams_order() -> None:
-    """HTTP-4..HTTP-6: the documented example's shape, byte by byte in the order of the keys."""
+    """The documented example's shape, byte by byte in the order of the keys."""
     node = Memory(Settings(prefix_delegation=True), addresses=("10.9.8.16/28", "10.9.8.77")).ready()
     await node.submit(CART)
 
@@ -72,8 +73,9 @@ async def test_enis_are_shown_with_upstreams_keys_in_upstreams_order() -> None:
     )
 
 
+@pytest.mark.spec("TV-69", "HTTP-5")
 async def test_container_and_interface_are_never_shown() -> None:
-    """TV-69, HTTP-5: blanked, while ENI and address are there; the body is valid JSON."""
+    """Blanked, while ENI and address are there; the body is valid JSON."""
     node = Memory(addresses=("10.0.0.5",)).ready()
     await node.submit(CART)
 
@@ -84,8 +86,9 @@ async def test_container_and_interface_are_never_shown() -> None:
     assert json.loads(body)["0"]["AssignedIPs"] == 1
 
 
+@pytest.mark.spec("DM-5", "DM-8")
 async def test_a_cooling_address_is_listed_without_its_pod() -> None:
-    """DM-5, DM-8: touched, unassigned; both times are known."""
+    """Touched, unassigned; both times are known."""
     node = Memory(addresses=("10.0.0.5",)).ready()
     await node.submit(CART)
     node.now += 90 * SECOND + 120_000_000
@@ -124,9 +127,10 @@ async def test_maps_are_sorted_by_text() -> None:
     assert list(shown["eni-0"]["AvailableIPv4Cidrs"]) == ["10.0.0.10/32", "10.0.0.9/32"]
 
 
+@pytest.mark.spec("HTTP-2", "HTTP-3")
 @pytest.mark.parametrize("path", ["/", "/v1/pods", "/v1/enis/", "/metrics", "/%ff%00?x=<"])
 async def test_every_other_path_lists_the_commands(path: str) -> None:
-    """HTTP-2, HTTP-3: the historical /v1/pods too."""
+    """The historical /v1/pods too."""
     assert json.loads(await text_of(Memory(), path)) == {
         "AvailableCommands": [
             "/v1/enis",
@@ -137,14 +141,15 @@ async def test_every_other_path_lists_the_commands(path: str) -> None:
     }
 
 
+@pytest.mark.spec("HTTP-2")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_methods_do_not_matter(method: str) -> None:
-    """HTTP-2."""
     assert (await text_of(Memory().ready(), "/v1/enis", method)).startswith('{"0":{"TotalIPs":1,')
 
 
+@pytest.mark.spec("HTTP-8", "HTTP-9")
 async def test_the_environment_is_shown_under_upstreams_keys() -> None:
-    """HTTP-8, HTTP-9: sorted keys, numbers and nulls as upstream writes them."""
+    """Sorted keys, numbers and nulls as upstream writes them."""
     assert await text_of(Memory(), "/v1/networkutils-env-settings") == (
         '{"AWS_EXTERNAL_SERVICE_CIDRS":null,"AWS_VPC_CNI_NODE_PORT_SUPPORT":true,"AWS_VPC_ENI_MTU":9001,'
         '"AWS_VPC_K8S_CNI_CONNMARK":128,"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS":null,'
@@ -156,22 +161,24 @@ async def test_the_environment_is_shown_under_upstreams_keys() -> None:
     )
 
 
+@pytest.mark.spec("HTTP-7")
 async def test_without_a_node_object_there_is_no_eni_config() -> None:
-    """HTTP-7: 404 with the words Not Found."""
+    """404 with the words Not Found."""
     async with asking(Memory()) as (session, url), session.get(f"{url}/v1/eni-configs") as reply:
         assert (reply.status, await reply.text()) == (404, "Not Found")
 
 
+@pytest.mark.spec("HTTP-1")
 async def test_each_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """HTTP-1, in upstream's words."""
+    """In upstream's words."""
     with caplog.at_level("INFO", logger="ipamd.server.introspection"):
         await text_of(Memory(), "/v1/enis?x=1")
 
     assert caplog.messages == ["Handling http request: GET, from: 127.0.0.1, URI: /v1/enis?x=1"]
 
 
+@pytest.mark.spec("HTTP-5")
 async def test_masks_and_times_are_gos() -> None:
-    """HTTP-5."""
     assert [mask(length) for length in (32, 28, 0)] == ["/////w==", "////8A==", "AAAAAA=="]
     assert rfc3339(0) == "0001-01-01T00:00:00Z"
     assert rfc3339(EPOCH + 123_456_789) == "2026-01-01T00:00:00.123456789Z"

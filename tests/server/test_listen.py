@@ -17,9 +17,10 @@ from .memory import Memory, add_request, serving, stub_of
 asyncio = pytest.mark.asyncio
 
 
+@pytest.mark.spec("TV-68", "RPC-2")
 @asyncio
 async def test_parents_are_made_and_the_socket_is_0660(tmp_path: Path) -> None:
-    """TV-68, RPC-2: parents 0755, whatever the umask is."""
+    """Parents 0755, whatever the umask is."""
     place = tmp_path / "run" / "aws-node" / "ipamd.sock"
     before = os.umask(0o077)
     try:
@@ -31,9 +32,10 @@ async def test_parents_are_made_and_the_socket_is_0660(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@pytest.mark.spec("TV-68")
 @asyncio
 async def test_a_stale_file_is_replaced(tmp_path: Path) -> None:
-    """TV-68: a regular file at the path."""
+    """A regular file at the path."""
     place = tmp_path / "ipamd.sock"
     place.write_text("left over")
 
@@ -41,9 +43,10 @@ async def test_a_stale_file_is_replaced(tmp_path: Path) -> None:
         assert stat.S_ISSOCK(place.stat().st_mode)
 
 
+@pytest.mark.spec("RPC-2")
 @asyncio
 async def test_a_dead_daemons_socket_is_replaced(tmp_path: Path) -> None:
-    """RPC-2: SIGKILL leaves the socket behind; nobody answers on it."""
+    """SIGKILL leaves the socket behind; nobody answers on it."""
     place = tmp_path / "ipamd.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(place))
@@ -136,6 +139,7 @@ async def test_an_address_of_another_machine_is_refused() -> None:
         open_tcp(server, "192.0.2.1:50051")
 
 
+@pytest.mark.spec("ENV-34")
 @pytest.mark.parametrize(
     "text, address",
     [
@@ -146,7 +150,7 @@ async def test_an_address_of_another_machine_is_refused() -> None:
     ],
 )
 def test_addresses_are_read_as_go_reads_them(text: str, address: tuple[str, int]) -> None:
-    """ENV-34: `host:port`; the empty address is a random port of all interfaces."""
+    """`host:port`; the empty address is a random port of all interfaces."""
     assert parse_address(text, "--introspection") == address
 
 
@@ -157,9 +161,10 @@ def test_a_wrong_address_names_the_option(text: str) -> None:
         parse_address(text, "--tcp")
 
 
+@pytest.mark.spec("HTTP-1")
 @asyncio
 async def test_http_listens_on_a_unix_path_too(tmp_path: Path) -> None:
-    """HTTP-1: `unix:<path>`; the socket goes when the door is closed."""
+    """`unix:<path>`; the socket goes when the door is closed."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="here")

@@ -94,8 +94,9 @@ def busy() -> Metrics:
     return metrics
 
 
+@pytest.mark.spec("HTTP-21")
 def test_names_and_types_are_upstreams() -> None:
-    """HTTP-21: no ending is added to a counter's name, in samples and in TYPE lines alike."""
+    """No ending is added to a counter's name, in samples and in TYPE lines alike."""
     scrape = Scrape(busy())
 
     shown = {name: kind for name, kind in scrape.types.items() if name.startswith("awscni_")}
@@ -103,17 +104,19 @@ def test_names_and_types_are_upstreams() -> None:
     assert not [line for line in scrape.text.splitlines() if line.startswith("awscni") and "_created" in line]
 
 
+@pytest.mark.spec("HTTP-20")
 def test_the_process_is_described_as_usual() -> None:
-    """HTTP-20: process collectors of the default registry, under their usual names."""
+    """Process collectors of the default registry, under their usual names."""
     scrape = Scrape(busy())
 
     assert scrape["process_resident_memory_bytes"] > 1e6
     assert scrape.types["process_cpu_seconds_total"] == "counter"
 
 
+@pytest.mark.spec("HTTP-21")
 @pytest.mark.asyncio
 async def test_pool_gauges_follow_the_state() -> None:
-    """HTTP-21: the store's totals, blocks and ENIs; a block's series stays after its last pod."""
+    """The store's totals, blocks and ENIs; a block's series stays after its last pod."""
     node, metrics = watched()
     node.ready()
     await node.submit(WEB)
@@ -161,8 +164,9 @@ async def test_refusals_count_by_reason_and_exhaustion_apart() -> None:
     assert scrape["ipamd_refusals_total", {"reason": "invalid"}] == 1
 
 
+@pytest.mark.spec("HTTP-21", "HTTP-24")
 def test_calls_feed_the_latency_summary_and_the_ec2_counters() -> None:
-    """HTTP-21: whole milliseconds; status 200, EC2's code, or nothing; no quantiles. Metadata is not EC2 (HTTP-24)."""
+    """Whole milliseconds; status 200, EC2's code, or nothing; no quantiles. Metadata is not EC2."""
     _, metrics = watched()
     metrics.on_call("AssignPrivateIpAddresses", 0.1239, "", "")
     metrics.on_call("AssignPrivateIpAddresses", 0.2, "InsufficientCidrBlocks", "none left")
@@ -182,8 +186,9 @@ def test_calls_feed_the_latency_summary_and_the_ec2_counters() -> None:
     assert "ReadMetadata" not in scrape.text and "quantile" not in scrape.text
 
 
+@pytest.mark.spec("HTTP-22", "HTTP-23")
 def test_errors_and_reconciliations_count_by_fn() -> None:
-    """HTTP-22, HTTP-23: a failure that upstream only logs moves nothing, nor does a clean-up without an API error."""
+    """A failure that upstream only logs moves nothing, nor does a clean-up without an API error."""
     node, metrics = watched()
     node.tell(
         ev.ErrorCounted("increaseIPPoolAllocENI", "x"),
@@ -201,8 +206,9 @@ def test_errors_and_reconciliations_count_by_fn() -> None:
     assert "DescribeSubnets" not in scrape.text and "no answer" not in scrape.text
 
 
+@pytest.mark.spec("TV-27")
 def test_forced_removals_are_counted() -> None:
-    """TV-27: one address with its block, then an ENI with one pod."""
+    """One address with its block, then an ENI with one pod."""
     node, metrics = watched()
     node.ready()
     node.tell(ev.CidrRemoved("eni-0", "10.0.0.5/32", "resync", pods=1))
@@ -213,8 +219,9 @@ def test_forced_removals_are_counted() -> None:
     assert (scrape["awscni_force_removed_enis"], scrape["awscni_force_removed_ips"]) == (1, 2)
 
 
+@pytest.mark.spec("HTTP-25")
 def test_the_durations_of_a_start_are_in_upstreams_buckets() -> None:
-    """HTTP-25: `le` as Go writes it; init failed is told apart."""
+    """`le` as Go writes it; init failed is told apart."""
     node, metrics = watched()
     node.tell(ev.Started(Settings(), node.state.node, 1))
     node.now += 3 * SECOND
@@ -265,17 +272,19 @@ def test_node_init_is_an_action_too() -> None:
     assert Scrape(metrics)["awscni_ipamd_action_inprogress", {"fn": "nodeInit"}] == 1
 
 
+@pytest.mark.spec("HTTP-21")
 def test_connmark_results_are_there_from_the_start() -> None:
-    """HTTP-21: pre-created at 0; the name ends in _total upstream too."""
+    """Pre-created at 0; the name ends in _total upstream too."""
     scrape = Scrape(watched()[1])
 
     for result in ("success", "error"):
         assert scrape["awscni_connmark_reconcile_total", {"result": result}] == 0
 
 
+@pytest.mark.spec("HTTP-20")
 @pytest.mark.asyncio
 async def test_the_door_answers_metrics_and_nothing_else() -> None:
-    """HTTP-20: text format 0.0.4, whatever the reader accepts."""
+    """Text format 0.0.4, whatever the reader accepts."""
     door = await open_http(busy().application(), "127.0.0.1:0", "--metrics")
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     async with ClientSession(headers=accept) as session:

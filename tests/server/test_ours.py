@@ -31,8 +31,9 @@ UPSTREAMS = {
 # ---- the plan ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("POOL-5", "POOL-22")
 async def test_the_plan_tells_what_is_wanted_and_the_numbers_behind_it() -> None:
-    """POOL-5, POOL-22: two addresses short of WARM_IP_TARGET, so two are asked for on the ENI that has room."""
+    """Two addresses short of WARM_IP_TARGET, so two are asked for on the ENI that has room."""
     node = Memory(Settings(warm_ip_target=3)).ready()
     node.tell(ev.WorkMoved(None))
 
@@ -47,6 +48,7 @@ async def test_the_plan_tells_what_is_wanted_and_the_numbers_behind_it() -> None
     assert plan["in_flight"] == [] and plan["wake_at"] > plan["at"] == EPOCH
 
 
+@pytest.mark.spec("POOL-3", "POOL-6", "POOL-11", "POOL-10")
 @pytest.mark.parametrize(
     ("settings", "because", "rules"),
     [
@@ -59,13 +61,14 @@ async def test_the_plan_tells_what_is_wanted_and_the_numbers_behind_it() -> None
     ],
 )
 async def test_the_plan_names_the_rule_that_decides(settings: Settings, because: str, rules: list[str]) -> None:
-    """POOL-3: which of the targets rules, and its comparison in numbers."""
+    """Which of the targets rules, and its comparison in numbers."""
     async with asking(Memory(settings).ready()) as client:
         card = (await client.get("/v1/plan")).json["cards"]["0"]
 
     assert (card["because"], card["rules"], card["verdict"]) == (because, rules, "grow")
 
 
+@pytest.mark.spec("POOL-18", "POOL-28", "POOL-38")
 @pytest.mark.parametrize(
     ("settings", "events", "told"),
     [
@@ -78,7 +81,7 @@ async def test_the_plan_names_the_rule_that_decides(settings: Settings, because:
     ],
 )  # fmt: skip
 async def test_the_plan_tells_what_holds_the_pool_back(settings: Settings, events: list[ev.Event], told: str) -> None:
-    """POOL-18, POOL-28, POOL-38: short, and yet nothing will be done."""
+    """Short, and yet nothing will be done."""
     node = Memory(settings).ready()
     if events:
         node.tell(*events)
@@ -124,9 +127,10 @@ async def test_health_is_200_while_pods_are_served_only() -> None:
 # ---- who may ask ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("HTTP-2")
 @pytest.mark.parametrize("path", ["/v1/plan", "/v1/state", "/v1/journal", "/healthz"])
 async def test_our_paths_are_read_only(path: str, tmp_path: Path) -> None:
-    """Upstream checks no method (HTTP-2); ours take GET and HEAD."""
+    """Upstream checks no method; ours take GET and HEAD."""
     async with asking(await lived(), tmp_path) as client:
         posted = await client.get(path, "POST")
         head = await client.get(path, "HEAD")
@@ -135,9 +139,10 @@ async def test_our_paths_are_read_only(path: str, tmp_path: Path) -> None:
     assert (head.status, head.text) == (200, "")
 
 
+@pytest.mark.spec("HTTP-2", "HTTP-3")
 @pytest.mark.parametrize("path", ["/", "/v1/pods", "/v1/plan/", "/v1/journal/1", "/healthz/x", "/v1/states"])
 async def test_paths_that_nobody_knows_list_upstreams_commands(path: str, tmp_path: Path) -> None:
-    """HTTP-2, HTTP-3: unchanged by what we added."""
+    """Unchanged by what we added."""
     async with asking(await lived(), tmp_path) as client:
         reply = await client.get(path)
 
@@ -181,8 +186,9 @@ async def test_names_of_this_machine(host: str, local: bool) -> None:
     assert is_local(host) == local
 
 
+@pytest.mark.spec("HTTP-1")
 async def test_a_request_that_never_ends_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP-1: upstream reads for five seconds at most."""
+    """Upstream reads for five seconds at most."""
     monkeypatch.setattr(listen, "_KEEPALIVE", 0.1)
     async with asking(Memory().ready()) as client:
         port = int(client.door.url.rpartition(":")[2])

@@ -47,8 +47,9 @@ def web(number: int) -> AddNetwork:
     return AddNetwork(Sandbox("aws-cni", f"c{number}", "eth0"), Pod("shop", f"web-{number}", 1))
 
 
+@pytest.mark.spec("HTTP-21")
 def test_every_family_is_announced_from_the_first_scrape_on() -> None:
-    """HTTP-21: HELP and TYPE are there before anything has happened, so that a dashboard finds the names."""
+    """HELP and TYPE are there before anything has happened, so that a dashboard finds the names."""
     scrape = Scrape(Metrics(lambda: Memory().state, RequestCounts()))
 
     announced = {name: kind for name, kind in scrape.types.items() if name.startswith(("awscni_", "ipamd_"))}
@@ -57,9 +58,10 @@ def test_every_family_is_announced_from_the_first_scrape_on() -> None:
     assert sorted(set(helped)) == sorted(helped) == sorted(scrape.types)
 
 
+@pytest.mark.spec("DM-8")
 @pytest.mark.asyncio
 async def test_cooling_addresses_are_counted_until_they_have_cooled() -> None:
-    """DM-8: inclusive of the thirtieth second."""
+    """Inclusive of the thirtieth second."""
     node, metrics = watched()
     await node.submit(web(1))
     await node.submit(web(2))
@@ -95,9 +97,10 @@ async def test_each_answer_to_add_is_timed(tmp_path: Path) -> None:
     assert scrape[f"{name}_bucket", {"le": "10"}] == 3
 
 
+@pytest.mark.spec("RPC-18", "RPC-37")
 @pytest.mark.asyncio
 async def test_requests_that_leave_no_record_are_refusals_too(tmp_path: Path) -> None:
-    """RPC-18, RPC-37, node init, the disk, bytes that are no message: each under a reason of its own."""
+    """Node init, the disk, bytes that are no message: each under a reason of its own."""
     node = Memory(addresses=("10.0.0.5",))
     backend = node.backend()
     metrics = Metrics(lambda: node.state, backend.counts)

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.asyncio
 # ---- the past ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("HTTP-5")
 async def test_the_state_of_a_record_of_a_moment_and_of_now(tmp_path: Path) -> None:
-    """`at` is a record's number or a time; without it the present State is told. No container is named (HTTP-5)."""
+    """`at` is a record's number or a time; without it the present State is told. No container is named."""
     node = await lived()
 
     async with asking(node, tmp_path) as client:

@@ -28,9 +28,10 @@ def health_of(channel: grpc.aio.Channel) -> Any:
     return health_pb2_grpc.HealthStub(channel)
 
 
+@pytest.mark.spec("RPC-5")
 @pytest.mark.parametrize("name", ["", "grpc.health.v1.aws-node"])
 async def test_both_health_names_serve(tmp_path: Path, name: str) -> None:
-    """RPC-5: the probe asks for the empty name."""
+    """The probe asks for the empty name."""
     async with serving(Memory().backend(), tmp_path / "s") as channel:
         reply = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=name))
 
@@ -46,8 +47,9 @@ async def test_another_health_name_is_not_found(tmp_path: Path) -> None:
     assert code is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.spec("RPC-4", "RPC-3")
 async def test_reflection_lists_the_four_services_and_describes_the_messages(tmp_path: Path) -> None:
-    """RPC-4, RPC-3: no more and no fewer, under their full names."""
+    """No more and no fewer, under their full names."""
 
     async def questions() -> AsyncIterator[Any]:
         yield ask(list_services="")
@@ -67,8 +69,9 @@ async def test_reflection_lists_the_four_services_and_describes_the_messages(tmp
     assert b"K8S_POD_INFRA_CONTAINER_ID" in described.file_descriptor_response.file_descriptor_proto[0]
 
 
+@pytest.mark.spec("RPC-4", "RPC-17")
 async def test_the_policy_agents_service_is_not_here(tmp_path: Path) -> None:
-    """RPC-4, RPC-17: NPBackend lives on another socket."""
+    """NPBackend lives on another socket."""
     async with serving(Memory().backend(), tmp_path / "s") as channel:
         code, _, _ = await failure(NPBackendStub(channel).EnforceNpToPod(EnforceNpRequest()))
 

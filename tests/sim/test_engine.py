@@ -170,6 +170,7 @@ def test_a_life_can_be_lived_again(settings: Settings, latency: Profile, quirks:
     invariants.check(again)
 
 
+@pytest.mark.spec("DM-30")
 def test_a_repeated_add_makes_no_record() -> None:
     """DM-30 in the driver: the answer says so, the journal does not grow."""
     engine, records = recorded(Scenario("t3.small", PREFIXES))

@@ -52,8 +52,9 @@ def test_what_takes_time_is_waited_for() -> None:
     assert engine.now > EPOCH + QUIET
 
 
+@pytest.mark.spec("REC-15")
 def test_a_reconcile_that_finds_nothing_is_no_change() -> None:
-    """REC-15: only its clock is stamped, once a minute; an hour of them changes nothing."""
+    """Only its clock is stamped, once a minute; an hour of them changes nothing."""
     records: list[ev.Record] = []
     engine = node(Scenario("t3.small", PREFIXES), records.append)
     engine.start()
@@ -82,9 +83,10 @@ def test_a_longer_quiet_time_is_kept() -> None:
     assert engine.now == EPOCH + 100 * SECOND
 
 
+@pytest.mark.spec("POOL-6", "POOL-10")
 @pytest.mark.parametrize("pods, settled", [(0, False), (1, True), (15, True), (16, False), (17, True)])
 def test_no_warm_prefix_flaps_whenever_the_last_prefix_is_full(pods: int, settled: bool) -> None:
-    """POOL-6, POOL-10: with WARM_PREFIX_TARGET 0 an empty pool takes a prefix, which is then too many."""
+    """With WARM_PREFIX_TARGET 0 an empty pool takes a prefix, which is then too many."""
     engine = started(Settings(prefix_delegation=True, warm_prefix_target=0))
     for number in range(pods):
         while not add(engine, number):
@@ -96,9 +98,10 @@ def test_no_warm_prefix_flaps_whenever_the_last_prefix_is_full(pods: int, settle
         assert engine.now == began + LIMIT
 
 
+@pytest.mark.spec("POOL-6", "POOL-35")
 @pytest.mark.parametrize("pods, settled", [(0, True), (2, True), (3, False), (4, True), (6, False), (9, True)])
 def test_no_warm_eni_flaps_while_every_eni_is_full(pods: int, settled: bool) -> None:
-    """POOL-6, POOL-35: with WARM_ENI_TARGET 0 a full pool gets an ENI, which is freed when it is 60 s old.
+    """With WARM_ENI_TARGET 0 a full pool gets an ENI, which is freed when it is 60 s old.
 
     The default quiet time is shorter than that age, so it takes 70 quiet seconds to see it. At nine pods no ENI
     is left to come.

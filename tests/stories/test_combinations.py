@@ -48,10 +48,11 @@ def lived(found: Outcome) -> set[str]:
     return {"starves"} if found.starves_at is not None else {"flaps"} if found.flaps_at else set()
 
 
+@pytest.mark.spec("POOL-5..8", "POOL-10", "POOL-35")
 def test_the_rules_find_just_what_lives_find(
     ours: dict[Combination, Outcome], strict: dict[Combination, Outcome]
 ) -> None:
-    """POOL-5..POOL-8, POOL-10, POOL-35: no combination is called starving or flapping wrongly, and none is missed."""
+    """No combination is called starving or flapping wrongly, and none is missed."""
     wrong = [
         (combination, kinds(combination), found)
         for combination, found in (ours | strict).items()
@@ -62,6 +63,7 @@ def test_the_rules_find_just_what_lives_find(
     assert len(ours) == len(strict) >= 150
 
 
+@pytest.mark.spec("POOL-6")
 @pytest.mark.parametrize(
     "combination",
     [
@@ -76,7 +78,7 @@ def test_the_rules_find_just_what_lives_find(
     ],
 )
 def test_max_pods_is_heeded_by_both(combination: Combination) -> None:
-    """POOL-6: a pool that has an address for every pod there can be starves nobody, and grows no more."""
+    """A pool that has an address for every pod there can be starves nobody, and grows no more."""
     assert kinds(combination) == lived(outcome(combination))
 
 

@@ -63,9 +63,10 @@ def told(engine: Engine) -> Told:
     return Told((engine.now - began) // SECOND, refusals, tuple(reasons), requests)
 
 
+@pytest.mark.spec("DM-34", "POOL-5")
 @pytest.mark.parametrize(("quirks", "available", "short"), [(STRICT, 4, 0), (Quirks(), 0, 2)], ids=["upstream", "ours"])
 def test_the_figures_of_that_moment(quirks: Quirks, available: int, short: int) -> None:
-    """DM-34, POOL-5: upstream sees 4 available of 2 wanted and is short of nothing; we see none and are short of 2."""
+    """Upstream sees 4 available of 2 wanted and is short of nothing; we see none and are short of 2."""
     engine = node_of_the_story(quirks)
 
     goal = balance(engine.state, 0, engine.now)
@@ -73,15 +74,17 @@ def test_the_figures_of_that_moment(quirks: Quirks, available: int, short: int) 
     assert (goal.stats.available, goal.short, goal.over, goal.low) == (available, short, 0, short > 0)
 
 
+@pytest.mark.spec("DM-8", "DM-34")
 def test_upstream_requests_nothing_and_adds_fail_until_the_cooldown_is_over() -> None:
-    """DM-8, DM-34: 31 refusals in 31 s, no request to EC2, while four slots of the node stay empty."""
+    """31 refusals in 31 s, no request to EC2, while four slots of the node stay empty."""
     engine = node_of_the_story(STRICT)
 
     assert told(engine) == Told(31, 31, ("cooldown",), 0)
 
 
+@pytest.mark.spec("POOL-5", "POOL-13")
 def test_ours_requests_two_addresses_at_the_next_update() -> None:
-    """POOL-5, POOL-13: five seconds later the pod has its address, by one request to EC2."""
+    """Five seconds later the pod has its address, by one request to EC2."""
     engine = node_of_the_story(Quirks())
 
     assert told(engine) == Told(5, 5, ("cooldown",), 1)

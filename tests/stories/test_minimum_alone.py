@@ -47,11 +47,12 @@ def story(quirks: Quirks, **more: int) -> Settings:
     )
 
 
+@pytest.mark.spec("POOL-5", "POOL-7", "POOL-3")
 @both
 def test_it_starves_with_two_prefixes_of_twenty_seven(quirks: Quirks) -> None:
-    """POOL-5, POOL-7: 20 addresses are two prefixes, 32 addresses; 8 of 40 pods never get one, there as here.
+    """20 addresses are two prefixes, 32 addresses; 8 of 40 pods never get one, there as here.
 
-    WARM_PREFIX_TARGET=1 has no say (POOL-3), and the one ENI has 7 empty slots of 9.
+    WARM_PREFIX_TARGET=1 has no say, and the one ENI has 7 empty slots of 9.
     """
     engine, refused = lived(story(quirks))
 
@@ -74,9 +75,10 @@ def test_a_refused_pod_is_told_the_remedy() -> None:
     )
 
 
+@pytest.mark.spec("POOL-5")
 @both
 def test_a_warm_target_beside_it_is_the_cure(quirks: Quirks) -> None:
-    """POOL-5: with WARM_IP_TARGET=1 the pool grows as pods come; all 40 have an address."""
+    """With WARM_IP_TARGET=1 the pool grows as pods come; all 40 have an address."""
     engine, refused = lived(story(quirks, warm_ip_target=1))
 
     assert refused == []

@@ -15,6 +15,7 @@ from tests.cli.conftest import Run
 PREFIXES = Asked(prefix_delegation=True)
 
 
+@pytest.mark.spec("LIM-12", "LIM-13", "LIM-14")
 @pytest.mark.parametrize(
     ("instance_type", "single", "single_uncapped", "prefixes", "prefixes_uncapped"),
     [
@@ -30,7 +31,7 @@ PREFIXES = Asked(prefix_delegation=True)
 def test_worked_figures(
     instance_type: str, single: int, single_uncapped: int, prefixes: int, prefixes_uncapped: int
 ) -> None:
-    """LIM-12, LIM-13, LIM-14, W-36, L-35, L-37: both modes, capped by the type's own vCPUs and uncapped."""
+    """W-36, L-35, L-37: both modes, capped by the type's own vCPUs and uncapped."""
     plain, dense = max_pods(instance_type, Asked()), max_pods(instance_type, PREFIXES)
 
     assert (plain.max_pods, plain.uncapped) == (single, single_uncapped)
@@ -44,6 +45,7 @@ def test_the_call_that_the_guide_shows_gives_110(ipamd: Run) -> None:
     assert said == (0, "110\n", "")
 
 
+@pytest.mark.spec("LIM-12")
 def test_a_cni_without_prefixes_counts_none_and_says_so(ipamd: Run) -> None:
     """L-37, LIM-12: before 1.9 the option changes nothing."""
     said = ipamd("max_pods", "--instance-type", "m5.large", "--cni-version", "v1.8.9-eksbuild.1", "--prefix-delegation")
@@ -70,8 +72,9 @@ def test_custom_networking_with_prefixes_beats_plain_secondary_mode() -> None:
     assert max_pods("m5.large", Asked()).uncapped - 2 == 27
 
 
+@pytest.mark.spec("LIM-12")
 def test_options_lower_the_enis(ipamd: Run) -> None:
-    """LIM-12: MAX_ENI first, then one ENI less with custom networking; a limit above the type's changes nothing."""
+    """MAX_ENI first, then one ENI less with custom networking; a limit above the type's changes nothing."""
     words = ("max_pods", "--instance-type", "m5.large", "--show-max-allowed")
 
     assert ipamd(*words, "--max-eni", 2).out == "20\n"
@@ -88,9 +91,10 @@ def test_a_type_without_known_vcpus_is_uncapped_and_says_so(ipamd: Run) -> None:
     assert "does not say how many vCPUs" in said.err and "cap it at 110 up to 30 vCPUs, at 250 above" in said.err
 
 
+@pytest.mark.spec("LIM-12")
 @pytest.mark.parametrize("asked", [Asked(), PREFIXES, Asked(True, True)])
 def test_every_type_has_a_figure_within_its_cap(asked: Asked) -> None:
-    """LIM-12: for all types 110 up to 30 vCPUs, 250 above, and never more than the addresses give."""
+    """For all types 110 up to 30 vCPUs, 250 above, and never more than the addresses give."""
     for name in instance_types():
         one = max_pods(name, asked)
         assert 2 <= one.max_pods <= one.uncapped
@@ -161,6 +165,7 @@ def test_a_source_that_counts_wrongly_is_refused() -> None:
         table({"m5.large": {"VCpuInfo": {"DefaultVCpus": 0}}}, "test", "")
 
 
+@pytest.mark.spec("LIM-2", "LIM-12")
 def test_recommendations_follow_the_limits_of_the_default_card() -> None:
-    """LIM-2, LIM-12: p5.48xlarge has 32 cards of two ENIs; the recommendation counts one card."""
+    """p5.48xlarge has 32 cards of two ENIs; the recommendation counts one card."""
     assert max_pods("p5.48xlarge", Asked()).enis == limits_of("p5.48xlarge").card_limits[0] == 2

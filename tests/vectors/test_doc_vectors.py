@@ -95,9 +95,13 @@ def given(**targets: int | None) -> dict[str, int]:
     return {name: value for name, value in targets.items() if value is not None}
 
 
+@pytest.mark.spec(
+    "DOC-1..16", "DOC-1", "DOC-2", "DOC-3", "DOC-4", "DOC-5", "DOC-6", "DOC-7", "DOC-8", "DOC-9", "DOC-10", "DOC-11",
+    "DOC-12", "DOC-13", "DOC-14", "DOC-15", "DOC-16",
+)  # fmt: skip
 @pytest.mark.parametrize("row", SECONDARY_IPS, ids=lambda row: row.id)
 def test_secondary_addresses_are_sized_as_upstream_documents(row: Addresses) -> None:
-    """DOC-1..DOC-16: ENIs, secondary addresses, unused ones and their spread over the ENIs."""
+    """ENIs, secondary addresses, unused ones and their spread over the ENIs."""
     targets = given(WARM_ENI_TARGET=row.warm_eni, WARM_IP_TARGET=row.warm_ip, MINIMUM_IP_TARGET=row.minimum)
 
     pool, end = settled(row.instance_type, row.pods, **targets)
@@ -109,9 +113,13 @@ def test_secondary_addresses_are_sized_as_upstream_documents(row: Addresses) -> 
     assert (pool.total_ips, pool.unused) == (row.ips, row.unused)
 
 
+@pytest.mark.spec(
+    "DOC-20..39", "DOC-20", "DOC-21", "DOC-22", "DOC-23", "DOC-24", "DOC-25", "DOC-26", "DOC-27", "DOC-28", "DOC-29",
+    "DOC-30", "DOC-31", "DOC-32", "DOC-33", "DOC-34", "DOC-35", "DOC-36", "DOC-37", "DOC-38", "DOC-39",
+)  # fmt: skip
 @pytest.mark.parametrize("row", DELEGATED, ids=lambda row: row.id)
 def test_prefixes_are_sized_as_upstream_documents(row: Prefixes) -> None:
-    """DOC-20..DOC-39: ENIs, prefixes, unused ones, pods per ENI and per prefix, unused addresses."""
+    """ENIs, prefixes, unused ones, pods per ENI and per prefix, unused addresses."""
     targets = given(WARM_PREFIX_TARGET=row.warm_prefix, WARM_IP_TARGET=row.warm_ip, MINIMUM_IP_TARGET=row.minimum)
 
     pool, end = settled(row.instance_type, row.pods, ENABLE_PREFIX_DELEGATION=True, **targets)
@@ -162,9 +170,10 @@ PROSE = {
 }
 
 
+@pytest.mark.spec("DOC-41..44", "DOC-41", "DOC-42", "DOC-43", "DOC-44")
 @pytest.mark.parametrize("id", PROSE)
 def test_pools_are_sized_as_upstreams_prose_says(id: str) -> None:
-    """DOC-41..DOC-44: the examples in the README and in comments."""
+    """The examples in the README and in comments."""
     for case in PROSE[id]:
         pool, end = settled(case.instance_type, case.pods, **case.variables)
 
@@ -172,6 +181,7 @@ def test_pools_are_sized_as_upstreams_prose_says(id: str) -> None:
         assert (pool.total_ips, len(pool.enis)) == (case.total, case.enis), case
 
 
+@pytest.mark.spec("DOC-45")
 @pytest.mark.parametrize("id", ["DOC-45"])
 def test_minimum_target_is_rounded_up_to_whole_prefixes(id: str) -> None:
     """With prefixes, every minimum between N*16+1 and (N+1)*16 gives the same pool, with and without pods."""
