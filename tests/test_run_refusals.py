@@ -330,6 +330,7 @@ def test_a_release_of_what_was_never_given(caller: Caller) -> None:
 
 @pytest.mark.spec("RPC-18")
 def test_another_version_of_the_plugin(caller: Caller) -> None:
+    """Another version of the plugin."""
     with pytest.raises(grpc.RpcError) as refused:
         caller.add("web", ClientVersion="v0.0.1")
 

@@ -99,6 +99,7 @@ def test_the_value_used_instead_is_upstreams(name: str, text: str, instead: str)
     "name", ["ENABLE_SUBNET_DISCOVERY", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "AWS_VPC_K8S_CNI_LOG_FILE"]
 )
 def test_an_empty_text_counts_as_unset_where_upstream_says_nothing(name: str) -> None:
+    """An empty text counts as unset where upstream says nothing."""
     assert load({name: ""}).values == load({}).values
     assert complaints({name: ""}) == []
 

@@ -16,6 +16,7 @@ def refusal(env: dict[str, str], *, prefixes: bool = True) -> str:
 
 @pytest.mark.spec("TV-48")
 def test_ipv4_with_and_without_prefixes_is_fine() -> None:
+    """Ipv4 with and without prefixes is fine."""
     assert load({}).settings(prefix_delegation_supported=False).prefix_delegation is False
     config = load({"ENABLE_PREFIX_DELEGATION": "true"})
     assert config.settings(prefix_delegation_supported=True).prefix_delegation is True
@@ -51,6 +52,7 @@ def test_prefixes_without_any_target_are_warned_of() -> None:
     ],
 )
 def test_families_that_do_not_go_together(env: dict[str, str], message: str) -> None:
+    """Families that do not go together."""
     assert refusal(env).startswith(message)
 
 

@@ -115,6 +115,7 @@ def holds(count: int):  # type: ignore[no-untyped-def] # a predicate on any view
 
 @pytest.mark.spec("EC2-30")
 async def test_enis_come_in_the_order_asked_for(a_world: Worlds) -> None:
+    """Enis come in the order asked for."""
     world = await a_world()
     made = await world.create()
     seen = [

@@ -141,6 +141,7 @@ def test_metadata_without_any_eni_is_no_metadata() -> None:
 
 @pytest.mark.spec("INIT-18")
 def test_a_host_that_cannot_be_set_up_ends_the_start() -> None:
+    """A host that cannot be set up ends the start."""
     lab = Lab(SINGLE)
     host_fails(lab, SetUpHost, "iptables: permission denied", 1)
 

@@ -350,6 +350,7 @@ def test_a_spare_eni_is_secondary_plain_and_without_pods() -> None:
 @pytest.mark.spec("TV-22", "POOL-9")
 @pytest.mark.parametrize(("x", "y", "quotient"), [(1, 1, 1), (3, 2, 2), (5, 2, 3), (10, 2, 5), (1, 10, 1)])
 def test_division_rounds_up(x: int, y: int, quotient: int) -> None:
+    """Division rounds up."""
     assert ceil_div(x, y) == quotient
 
 

@@ -100,6 +100,7 @@ def test_a_new_eni_gets_the_groups_of_now() -> None:
 
 @pytest.mark.spec("INIT-31", "ENV-9")
 def test_with_provisioning_disabled_groups_are_not_watched() -> None:
+    """With provisioning disabled groups are not watched."""
     lab = Lab(msgspec.structs.replace(STILL, provisioning_disabled=True)).start().run(35)
     regroup(lab, "sg-9")
     lab.run(100)

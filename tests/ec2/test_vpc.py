@@ -52,6 +52,7 @@ def test_a_new_cloud_has_one_instance_with_its_primary_eni() -> None:
 
 @pytest.mark.spec("INIT-9", "INIT-12", "INIT-32", "LIM-1", "LIM-10")
 def test_node_facts_come_from_the_instance_and_its_type() -> None:
+    """Node facts come from the instance and its type."""
     node = node_of(make_vpc(instance_type="t3.small", region="eu-north-1", zone="eu-north-1a"))
     assert (node.instance_type, node.enis_max, node.ips_per_eni, node.max_pods) == ("t3.small", 3, 4, 11)
     assert (node.region, node.zone, node.primary_ip) == ("eu-north-1", "eu-north-1a", "10.0.0.4")

@@ -113,6 +113,7 @@ def test_a_traceback_stays_in_the_message(quiet_root: logging.Logger) -> None:
 def test_streams_are_named_in_any_case(
     quiet_root: logging.Logger, capfdbinary: pytest.CaptureFixture[bytes], name: str, stream: str
 ) -> None:
+    """Streams are named in any case."""
     log = open_log(name, "info")
     log.say("info", "here")
     log.close()

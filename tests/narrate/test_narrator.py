@@ -231,6 +231,7 @@ def test_the_cooldown_is_written_as_go_writes_durations(period: int, text: str) 
 @pytest.mark.spec("DM-28")
 @pytest.mark.parametrize("period", [0, -1])
 def test_without_a_cooldown_none_is_told(period: int) -> None:
+    """Without a cooldown none is told."""
     teller = Teller(Settings(ip_cooldown_period=period))
     teller.tell(assigned())
 

@@ -52,6 +52,7 @@ async def test_the_pool_grows_while_pods_come(tmp_path: Path) -> None:
 
 @pytest.mark.spec("DM-30")
 async def test_a_repeated_add_gets_the_same_address_and_no_record(tmp_path: Path) -> None:
+    """A repeated add gets the same address and no record."""
     async with living(tmp_path) as rig:
         first = await rig.add("web")
         seq = rig.state.seq

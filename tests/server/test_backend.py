@@ -59,6 +59,7 @@ async def test_excluded_cidrs_follow_those_of_the_vpc(place: Path) -> None:
 
 @pytest.mark.spec("RPC-38", "RPC-55")
 async def test_the_policy_mode_is_passed_on_verbatim(place: Path) -> None:
+    """The policy mode is passed on verbatim."""
     node = Memory(Settings(network_policy_mode="Strict")).ready()
 
     async with serving(node.backend(), place) as channel:
@@ -86,6 +87,7 @@ async def test_without_addresses_the_reply_is_empty_and_the_reason_travels_besid
 @pytest.mark.spec("RPC-30")
 @pytest.mark.parametrize("field", ["NetworkName", "ContainerID", "IfName"])
 async def test_an_empty_part_of_the_key_is_refused(place: Path, field: str) -> None:
+    """An empty part of the key is refused."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:
@@ -99,6 +101,7 @@ async def test_an_empty_part_of_the_key_is_refused(place: Path, field: str) -> N
 
 @pytest.mark.spec("TV-64", "RPC-29")
 async def test_several_interfaces_are_refused_while_multi_nic_is_off(place: Path) -> None:
+    """Several interfaces are refused while multi nic is off."""
     node = Memory().ready()
 
     async with serving(node.backend(), place) as channel:

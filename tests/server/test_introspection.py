@@ -144,6 +144,7 @@ async def test_every_other_path_lists_the_commands(path: str) -> None:
 @pytest.mark.spec("HTTP-2")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_methods_do_not_matter(method: str) -> None:
+    """Methods do not matter."""
     assert (await text_of(Memory().ready(), "/v1/enis", method)).startswith('{"0":{"TotalIPs":1,')
 
 
@@ -179,6 +180,7 @@ async def test_each_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.spec("HTTP-5")
 async def test_masks_and_times_are_gos() -> None:
+    """Masks and times are gos."""
     assert [mask(length) for length in (32, 28, 0)] == ["/////w==", "////8A==", "AAAAAA=="]
     assert rfc3339(0) == "0001-01-01T00:00:00Z"
     assert rfc3339(EPOCH + 123_456_789) == "2026-01-01T00:00:00.123456789Z"
