@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -214,25 +215,33 @@ class HttpDoor:
 class _Crowd:
     """Refuses what comes over more connections than a door should have."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections_max: int) -> None:
         self.server: web.Server | None = None
+        self._max = connections_max
 
     @web.middleware
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer as the application does, unless too many are here."""
-        if self.server is None or len(self.server.connections) <= CONNECTIONS_MAX:
+        if self.server is None or len(self.server.connections) <= self._max:
             return await handler(request)
-        response = web.Response(status=503, text=f"more than {CONNECTIONS_MAX} connections are open; ask again\n")
+        response = web.Response(status=503, text=f"more than {self._max} connections are open; ask again\n")
         response.force_close()
         return response
 
 
-async def open_http(app: Application, address: str, option: str) -> HttpDoor:
+async def open_http(
+    app: Application,
+    address: str,
+    option: str,
+    *,
+    tls: ssl.SSLContext | None = None,
+    connections_max: int = CONNECTIONS_MAX,
+) -> HttpDoor:
     """Serve an application on `HOST:PORT` or `unix:PATH` (HTTP-1, HTTP-20). `option` is named in the remedy.
 
     Raises `ListenError`; upstream would retry for ever.
     """
-    crowd = _Crowd()
+    crowd = _Crowd(connections_max)
     app.middlewares.append(crowd.answer)
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=_KEEPALIVE, handle_signals=False, shutdown_timeout=0.5
@@ -249,12 +258,12 @@ async def open_http(app: Application, address: str, option: str) -> HttpDoor:
         host, port = parse_address(address, option)
         remedy = f"stop the other process, or choose another address with {option}"
         try:
-            await web.TCPSite(runner, host or None, port).start()
+            await web.TCPSite(runner, host or None, port, ssl_context=tls).start()
         except OSError as error:
             raise ListenError.of(f"port {address or ':0'}", error, remedy) from None
         got = next(iter(runner.addresses))[1]
         near = "127.0.0.1" if host in _ANY else f"[{host}]" if ":" in host else host
-        return HttpDoor(runner, f"http://{near}:{got}")
+        return HttpDoor(runner, f"{'http' if tls is None else 'https'}://{near}:{got}")
     except BaseException:
         await runner.cleanup()
         raise
