@@ -75,9 +75,6 @@ LATER: Final = {
 """Clauses of later releases, and what each waits for."""
 
 UNTESTED: Final = {
-    "DM-56": "the journal takes the place of the checkpoint file",
-    "DM-57": "the journal takes the place of the checkpoint file",
-    "DM-60": "the journal takes the place of the checkpoint file",
     "DOC-40": "why three rows of upstream's tables cannot be; those rows are tested by what the code does",
     "INIT-36": "the file of max pods by type is our table of limits (LIM-10)",
     "HTTP-10": "upstream's handling of a document that cannot be encoded, and of one that is obsolete",

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,6 +32,8 @@ from ipamd.journal.errors import JournalError
 from ipamd.journal.journal import Journal
 from ipamd.journal.retention import Keep, parse_keep
 from ipamd.narrate import JsonLog, Level, Narrator, open_log
+from ipamd.runtime.checkpoint import CheckpointError, CheckpointFile
+from ipamd.runtime.checkpoint import read as read_checkpoint
 from ipamd.runtime.clock import SystemClock
 from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
 from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
@@ -74,7 +77,7 @@ def main(argv: list[str]) -> int:
         _check_addresses(args)
         check_options(args)
         asyncio.run(_serve(args))
-    except (StartError, ConfigError, CloudError, JournalError, ListenError, InitFailed) as error:
+    except (StartError, ConfigError, CloudError, JournalError, CheckpointError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, WrongSet | WrongOption) else 1
     return 0
@@ -181,17 +184,33 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
         journal, state, aside = journal_of(node.instance, journal, state, warn)
         if aside is not None:
             warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
+        restored = read_checkpoint(Path(config.options.backing_store)) if state.seq == 0 else ()
     except BaseException:
         journal.close()
         await cloud.close()
         raise
-    start = Start(settings, node, int.from_bytes(os.urandom(6)))
+    start = Start(settings, node, int.from_bytes(os.urandom(6)), restored)
     limits = Limits(float(config.options.http_timeout), args.snapshot_every or SNAPSHOT_EVERY, args.journal_keep)
     daemon = Daemon(journal, state, cloud, HostRecorder(), clock, start, limits=limits, warn=warn)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
     daemon.datastore.subscribe(Narrator(state, args.client_version).subscriber(log.write))
-    await _open(args, config, daemon, Surroundings(state_dir / "journal", clock, cloud))
+    kept = kept_checkpoint(config, daemon, warn)
+    try:
+        await _open(args, config, daemon, Surroundings(state_dir / "journal", clock, cloud))
+    finally:
+        if kept is not None:
+            kept.close()
+
+
+def kept_checkpoint(config: Config, daemon: Daemon, warn: Callable[[str], None]) -> CheckpointFile | None:
+    """Upstream's file beside the journal (DM-60), if it was named: nobody else's is written by default."""
+    if config.sources["AWS_VPC_K8S_CNI_BACKING_STORE"] == "default":
+        return None
+    path = Path(config.options.backing_store)
+    kept = CheckpointFile(path, lambda: daemon.state, daemon.tasks.spawn, warn)
+    daemon.datastore.subscribe(kept.on_record)
+    return kept
 
 
 def _checked(args: argparse.Namespace, config: Config, node: Node, prefixes: bool) -> tuple[Node, Settings]:

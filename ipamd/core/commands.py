@@ -11,7 +11,7 @@ import msgspec
 
 from .calls import Failed, Look, Outcome, View
 from .settings import Node, Settings
-from .types import CallId, EniId, Ipv4Text, Pod, Sandbox
+from .types import CallId, EniId, Instant, Ipv4Text, Pod, Sandbox
 
 Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks"]
 """Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32),
@@ -22,15 +22,27 @@ class _Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     """Frozen, compared by value, encoded with its class name in the member `type`."""
 
 
+class Restored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row of a checkpoint that another ipamd left behind (DM-58). `at`: when it was assigned, ns."""
+
+    sandbox: Sandbox
+    address: str
+    at: Instant
+    pod: Pod = Pod()
+    card: int = 0
+
+
 class Start(_Command, frozen=True):
     """The process began: ends every call in flight as lost and starts node init.
 
-    `seed` is drawn by the driver; client tokens and backoff jitter derive from it.
+    `seed` is drawn by the driver; client tokens and backoff jitter derive from it. `restored` is what a checkpoint
+    says is assigned; only the first start of a journal has one (DM-61).
     """
 
     settings: Settings
     node: Node
     seed: int
+    restored: tuple[Restored, ...] = ()
 
 
 class AddNetwork(_Command, frozen=True):

@@ -67,7 +67,7 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
 def _start(state: State, command: Start) -> list[ev.Event]:
     """Every call in flight ends as lost: its effect is unknown, and init observes the cloud before anything else."""
     lost: list[ev.Event] = [ev.CallEnded(call_id, "lost", message="the process ended") for call_id in state.calls]
-    return [*lost, ev.Started(command.settings, command.node, command.seed)]
+    return [*lost, ev.Started(command.settings, command.node, command.seed, command.restored)]
 
 
 def _delete(state: State, command: DelNetwork, now: Instant) -> Decision:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .calls import Call
-from .commands import Command, Lane
+from .commands import Command, Lane, Restored
 from .settings import Node, Settings
 from .types import CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox
 from .work import Work
@@ -26,6 +26,8 @@ class Started(_Event, frozen=True):
     settings: Settings
     node: Node
     seed: int
+    restored: tuple[Restored, ...] = ()
+    """Rows of a checkpoint, to be matched with the ENIs once these are known (DM-64)."""
 
 
 class NodeReady(_Event, frozen=True):
@@ -166,12 +168,25 @@ class HoldEnded(_Event, frozen=True):
 
 
 class AddressAssigned(_Event, frozen=True):
-    """DM-21. `block` is the CIDR of `eni` that the address belongs to."""
+    """DM-21. `block` is the CIDR of `eni` that the address belongs to.
+
+    `since` is the time of a row that a checkpoint had; 0: assigned by this very record.
+    """
 
     address: Ipv4Text
     eni: EniId
     block: CidrText
     sandbox: Sandbox
+    pod: Pod = Pod()
+    since: Instant = 0
+
+
+class RowDropped(_Event, frozen=True):
+    """A row of a checkpoint that holds no more: its veth is gone (DM-62), or no ENI has its address (DM-64)."""
+
+    address: Ipv4Text
+    sandbox: Sandbox
+    why: Literal["veth", "address"]
     pod: Pod = Pod()
 
 
@@ -247,6 +262,7 @@ Event: TypeAlias = (
     AddressAssigned
     | AddressReleased
     | AssignRefused
+    | RowDropped
     | CidrAdded
     | CidrRemoved
     | CallStarted

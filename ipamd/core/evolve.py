@@ -67,6 +67,8 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
                 state.last_decrease = at
         case ev.Resynced():
             state.last_pool_action = at
+        case ev.RowDropped():
+            pass
         case ev.EniCreated():
             state.pending[event.eni] = Pending(event.primary_ip, event.subnet, event.token)
         case ev.EniAttached():
@@ -109,6 +111,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             state.watch.since = state.leaks.since = at
             state.leaks.next = "update"
             state.groups_stale = False
+            state.restored = ()
         case ev.InitFailed():
             state.phase = "failed"
         case ev.Terminating():
@@ -124,7 +127,7 @@ def _assigned(state: State, event: ev.AddressAssigned, at: Instant) -> None:
         return
     store = state.stores[eni.card]
     thaw_cooled(state, store, at)
-    put_address(state, store, block, block.offset(event.address), Address(event.sandbox, event.pod, at))
+    put_address(state, store, block, block.offset(event.address), Address(event.sandbox, event.pod, event.since or at))
 
 
 def _released(state: State, event: ev.AddressReleased, at: Instant) -> None:
@@ -219,6 +222,7 @@ def _started(state: State, event: ev.Started, at: Instant) -> None:
         state.stores = {0: type(state.stores[0])(0)}
     state.settings = event.settings
     state.node = event.node
+    state.restored = event.restored or state.restored
     state.seed = event.seed
     state.phase = "init"
     state.started_at = at

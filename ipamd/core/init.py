@@ -7,7 +7,7 @@ metadata   ReadMetadata                            fatal (INIT-17)
 host       SetUpHost                               fatal (INIT-18)
 describe   DescribeNetworkInterfaces, all          12 tries, then fatal (INIT-20)
 adopt      see adopt, every attached ENI           tag: fatal; else the ENI is left out (INIT-34)
-links      ReadLinks                               fatal (DM-62)
+links      ReadLinks                               fatal (DM-62); so are two rows with one address (DM-64)
 prune      PrunePodRules, one a dropped row        logged
 clean      UnassignPrivateIpAddresses              logged (INIT-27, INIT-28)
 rules      RefreshPodRules                         logged (INIT-29)
@@ -17,11 +17,9 @@ prescale   one increase where the pool is low      assigning: fatal; growing: no
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
-from . import adopt
+from . import adopt, links
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
@@ -40,7 +38,6 @@ from .calls import (
     MetadataView,
     ModifyNetworkInterfaceAttribute,
     Outcome,
-    PrunePodRules,
     ReadLinks,
     ReadMetadata,
     RefreshPodRules,
@@ -53,7 +50,7 @@ from .grow import TOKEN_TAG
 from .resync import quoted_id
 from .state import State, assignments
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, code_of, logged, moved, text_of
-from .types import Instant, Pod, ip4_text
+from .types import Instant, ip4_text
 from .work import Adoption, Candidate, Init
 
 _QUEUES = ("drop", "prune", "clean", "groups")
@@ -284,27 +281,16 @@ def _given_up(state: State, adoption: Adoption, step: str) -> list[ev.Event]:
     return [ev.EniLeft(known.eni, "gone")] if known is not None and not known.assigned else []
 
 
-def veth_suffix(pod: Pod) -> str:
-    """NETW-9: the 11 hex digits that end the host veth's name."""
-    return hashlib.sha1(f"{pod.namespace}.{pod.name}".encode(), usedforsecurity=False).hexdigest()[:11]
-
-
 def _links(state: State, seen: View | Failed) -> list[ev.Event]:
-    """DM-62: rows whose host veth is gone are dropped, unless the host's links are not known."""
+    """DM-62, DM-64: rows that hold no more are dropped, the checkpoint's others are taken over."""
     if isinstance(seen, Failed):
         return _fatal("links", seen)
     assert isinstance(seen, LinksView)
-    released: list[ev.Event] = []
-    calls: list[Ec2Call | HostCall] = []
-    for _, block, offset, record in assignments(state) if seen.known else ():
-        if not (record.pod.namespace and record.pod.name):
-            continue
-        suffix = veth_suffix(record.pod)
-        if not any(name.endswith(suffix) for name in seen.names):
-            address = ip4_text(block.base + offset)
-            released.append(ev.AddressReleased(address, block.eni, block.cidr, stale=True))
-            calls.append(PrunePodRules(address))
-    return [*released, moved(Init("prune", calls=tuple(calls)))]
+    result = links.survivors(state, seen)
+    if isinstance(result, Failed):
+        return _fatal("restore", result)
+    events, pruned = result
+    return [*events, moved(Init("prune", calls=tuple(pruned)))]
 
 
 def _clean(state: State, now: Instant) -> list[ev.Event]:

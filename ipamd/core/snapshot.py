@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from .commands import Restored
 from .settings import Node, Settings
 from .state import Address, Eni, Lane, Pending, Running, State, Trouble, add_block, reindex
 from .types import CallId, CidrText, EniId, Instant, Ipv4Text, ip4, ip4_text
@@ -86,12 +87,13 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     trouble: Trouble | None
     leaks: FrozenLane | None = None
     """Absent in snapshots of before there was a cleaner."""
+    restored: tuple[Restored, ...] = ()
 
 
 _PLAIN = (
     "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
     "unmanaged", "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease",
-    "exhausted_at", "trouble",
+    "exhausted_at", "trouble", "restored",
 )  # fmt: skip
 """Immutable members that State and Frozen share by name."""
 

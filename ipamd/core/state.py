@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from .calls import Call
+from .commands import Restored
 from .settings import Node, Settings
 from .types import SECOND, CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4
 from .work import Work
@@ -244,6 +245,8 @@ class State:
         self.last_decrease: Instant = 0
         self.exhausted_at: Instant = 0
         self.trouble: Trouble | None = None
+        self.restored: tuple[Restored, ...] = ()
+        """Rows of a checkpoint until the node is ready: by then each has become an assignment, or was dropped."""
 
     @property
     def cooldown(self) -> int:

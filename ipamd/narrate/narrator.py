@@ -107,9 +107,7 @@ class Narrator:
     def _released(self, event: ev.AddressReleased, record: ev.Record) -> list[Line]:
         sandbox, pod = self._tally.release(event) or _NOBODY
         if event.stale:
-            why = f"host-side veth not found for pod {pod.namespace}/{pod.name}"
-            gone = f"ID({sandbox.container}): IPv4({event.address}), IPv6()"
-            return [Line("warn", f"stale IP allocation for {gone} due to {why}")]  # B9
+            return [_stale(event.address, sandbox, pod)]
         if not sandbox.container and isinstance(record.cause, DelNetwork):
             sandbox = record.cause.sandbox
         what = f"Unassign IP {event.address} from sandbox {sandbox.text}"
@@ -209,6 +207,7 @@ def _refused(event: ev.AssignRefused) -> list[Line]:
 
 _Plain: TypeAlias = (
     ev.NodeReady
+    | ev.RowDropped
     | ev.InitFailed
     | ev.Terminating
     | ev.Resynced
@@ -223,9 +222,19 @@ _Plain: TypeAlias = (
 )
 
 
+def _stale(address: str, sandbox: Sandbox, pod: Pod) -> Line:
+    why = f"host-side veth not found for pod {pod.namespace}/{pod.name}"
+    return Line("warn", f"stale IP allocation for ID({sandbox.container}): IPv4({address}), IPv6() due to {why}")  # B9
+
+
 def _plain(event: _Plain) -> list[Line]:
     """Events whose words need nothing but themselves."""
     match event:
+        case ev.RowDropped(why="veth"):
+            return [_stale(event.address, event.sandbox, event.pod)]
+        case ev.RowDropped():
+            unknown = f"Sandbox {event.sandbox.text} uses unknown IP Address {event.address}"
+            return [Line("info", f"datastore: {unknown} - presuming stale/dead")]  # B8
         case ev.NodeReady():
             return [Line("info", "node init completed successfully")]  # F9b
         case ev.InitFailed():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ipamd.core import events as ev
-from ipamd.core import init
+from ipamd.core import links
 from ipamd.core.calls import (
     Failed,
     LinksView,
@@ -306,7 +306,7 @@ def test_a_row_is_kept_while_its_veth_is_there(links: tuple[str, ...], kept: boo
 )
 def test_a_veth_is_named_after_its_pod(namespace: str, name: str, suffix: str) -> None:
     """NETW-9: eleven hex digits of SHA-1."""
-    assert init.veth_suffix(Pod(namespace, name)) == suffix
+    assert links.veth_suffix(Pod(namespace, name)) == suffix
 
 
 @pytest.mark.spec("DM-62", "DM-63")
@@ -314,7 +314,7 @@ def test_a_dropped_row_leaves_a_fresh_address_and_no_rules() -> None:
     """The address does not cool, its rules are pruned, a failure to do so is logged."""
     lab = Lab(SINGLE).start().run(10)
     granted = lab.pod("gone", 10)
-    lab.links = LinksView(("eth0", f"eni{init.veth_suffix(Pod('default', 'kept'))}"))
+    lab.links = LinksView(("eth0", f"eni{links.veth_suffix(Pod('default', 'kept'))}"))
     kept = lab.pod("kept", 10)
     mark = lab.mark()
     lab.restart()
