@@ -104,25 +104,21 @@ def test_rows_of_the_other_mode_are_taken_over_too() -> None:
 
 
 @pytest.mark.spec("DM-61")
-def test_a_start_that_dies_before_the_node_is_ready_loses_no_row() -> None:
+@pytest.mark.parametrize("step", ["adopt", "links", "prune", "groups"])
+def test_a_start_that_dies_before_the_node_is_ready_loses_no_row(step: str) -> None:
     """The rows are part of the journal; the next start, which has none of its own, takes them over once."""
     lab, addresses = kept_by_the_cloud()
-    rows = (row("one", addresses[0]), row("two", addresses[1]))
-    for step in ("adopt", "links", "prune", "groups"):
-        lab.records.clear()
-        lab.die()
-        died = step
-        lab.kill_at = lambda record: any(
-            isinstance(event, ev.WorkMoved) and getattr(event.work, "step", "") == died for event in record.events
-        )
-        with pytest.raises(Killed):
-            began(lab, *rows)
-        lab.kill_at = None
+    lab.kill_at = lambda record: any(
+        isinstance(event, ev.WorkMoved) and getattr(event.work, "step", "") == step for event in record.events
+    )
+    with pytest.raises(Killed):
+        began(lab, row("one", addresses[0]), row("two", addresses[1]))
+    lab.kill_at = None
 
-        lab.restart()
+    lab.restart()
 
-        assert {key.container for key in lab.state.stores[0].owners} == {"one", "two"}, step
-        assert len(lab.events(ev.AddressAssigned)) == 2, step
+    assert {key.container for key in lab.state.stores[0].owners} == {"one", "two"}
+    assert len(lab.events(ev.AddressAssigned)) == 2
 
 
 @pytest.mark.spec("DM-64")
