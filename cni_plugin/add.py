@@ -1,8 +1,8 @@
 """ADD: an address from ipamd, links on the host, policy, and the result.
 
 A failure of ipamd leaves nothing to undo. A failure on the host gives the address back (DelNetwork with
-reason SetupNSFailed) but leaves half-made links, which go with the pod's namespace. A failure of the policy
-agent undoes nothing: the runtime is expected to send DEL. A `prevResult` is not merged: aws-cni comes first.
+reason SetupNSFailed), and the host has undone its half-made links by then. A failure of the policy agent
+undoes nothing: the runtime is expected to send DEL. A `prevResult` is not merged: aws-cni comes first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The host's side of a pod's links: what ADD makes there and DEL takes away.
 
-Links, addresses, routes and rules are programmed through `Host`. `DryRun` (`"dryRun": true`) tells the log
-and leaves the host alone; `Unprogrammed` refuses, because this build has no code that programs the kernel.
+Links, addresses, routes and rules are programmed through `Host`: `wiring.Kernel` does it, `DryRun`
+(`"dryRun": true`) tells the log and leaves the host alone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Host(Protocol):
     programs: bool
 
     def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
-        """Make the links in the pod's namespace and on the host; HostError leaves what was made."""
+        """Make the links in the pod's namespace and on the host; HostError leaves nothing of them."""
 
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Remove the host's routes and rules of these addresses, and the VLAN link if `vlan_id` is not 0."""
@@ -92,33 +92,10 @@ class DryRun:
                 self._log.debug(f"TeardownPodNetwork: {words}, routeTable={route.table}")
 
 
-class Unprogrammed:
-    """Refuses, with the way out."""
-
-    programs = True
-
-    def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
-        """Say that the first link is not made."""
-        link = links[0]
-        raise HostError(
-            f"interface {link.container_interface} (host end {link.host_veth}, {link.address}): this build "
-            f"of aws-cni does not program network interfaces, routes or rules; {REMEDY}"
-        )
-
-    def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
-        """Say that the first address is not removed."""
-        raise HostError(
-            f"routes and rules of {routes[0].address}: this build of aws-cni does not remove them; {REMEDY}"
-        )
-
-
-REMEDY = 'set "dryRun": true in the network configuration to have addresses without interfaces'
-
-
 def is_own_netns(netns: str) -> bool:
     """Whether the namespace at that path is this process's own; False when it cannot be looked at."""
     try:
-        own, other = os.stat("/proc/self/ns/net"), os.stat(netns)
+        own, other = os.stat("/proc/thread-self/ns/net"), os.stat(netns)
     except (OSError, ValueError):
         return False
     return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)

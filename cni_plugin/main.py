@@ -83,8 +83,8 @@ def _answer(environ: Mapping[str, str], stdin: BinaryIO | None, stderr: TextIO |
 
 
 def _with_body(call: Invocation, header: Header, stderr: TextIO | None, host: Host | None) -> str:
-    """ADD's result, or "" for DEL, held back when the plugin runs in the pod's own namespace (code 8)."""
-    from cni_plugin.host import DryRun, Unprogrammed, is_own_netns
+    """ADD's result, or "" for DEL. In the pod's own namespace ADD is refused, DEL is done and reported (code 8)."""
+    from cni_plugin.host import DryRun, is_own_netns
     from cni_plugin.log import Log
     from cni_plugin.netconf import load
 
@@ -94,8 +94,15 @@ def _with_body(call: Invocation, header: Header, stderr: TextIO | None, host: Ho
         raise failed(ADD_CONFIG if call.command == "ADD" else DEL_CONFIG, error) from error
     log = Log(config.log_file, config.log_level, stderr)
     try:
-        if host is None:
-            host = DryRun(log) if config.dry_run else Unprogrammed()
+        if host is None and config.dry_run:
+            host = DryRun(log)
+        elif host is None:
+            from cni_plugin.wiring import Kernel
+
+            host = Kernel(log)
+        own = host.programs and not call.netns_override and is_own_netns(call.netns)
+        if own and call.command == "ADD":  # wiring a pod into the host itself would be no pod
+            raise _own_namespace(call.netns)
         if call.command == "ADD":
             from cni_plugin.add import add
 
@@ -111,13 +118,17 @@ def _with_body(call: Invocation, header: Header, stderr: TextIO | None, host: Ho
         raise
     finally:
         log.close()
-    if host.programs and not call.netns_override and is_own_netns(call.netns):
-        raise CniError(
-            INVALID_NETNS,
-            "plugin's netns and netns from CNI_NETNS should not be the same",
-            f"CNI_NETNS={call.netns!r} is the namespace that aws-cni itself runs in; pass the pod's",
-        )
+    if own:
+        raise _own_namespace(call.netns)
     return text
+
+
+def _own_namespace(netns: str) -> CniError:
+    return CniError(
+        INVALID_NETNS,
+        "plugin's netns and netns from CNI_NETNS should not be the same",
+        f"CNI_NETNS={netns!r} is the namespace that aws-cni itself runs in; pass the pod's",
+    )
 
 
 def _own_version() -> str:

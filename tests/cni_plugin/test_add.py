@@ -227,14 +227,14 @@ def test_address_that_cannot_be_given_back_is_only_logged(node: Node, conf: Conf
     assert len(outcome.log) == 2
 
 
-def test_without_dry_run_it_says_what_is_missing(node: Node, conf: Conf) -> None:
-    """The thing, the fact and the remedy; the address is given back."""
-    outcome = invoke(environment("ADD"), conf())
+def test_pod_that_is_gone_gives_its_address_back(node: Node, conf: Conf) -> None:
+    """The thing, the fact and the remedy; without a namespace nothing is made on the host."""
+    outcome = invoke(environment("ADD", CNI_NETNS="/var/run/netns/no-such"), conf())
 
     message = outcome.document["msg"]
     assert outcome.document["code"] == 999
-    assert message.startswith(f"add command: failed to setup network: interface eth0 (host end eni{NGINX}")
-    assert '"dryRun": true' in message
+    assert message.startswith("add command: failed to setup network: CNI_NETNS '/var/run/netns/no-such': cannot open")
+    assert message.endswith("no such file or directory; the pod may be gone")
     assert node.asked[1].Reason == "SetupNSFailed"
 
 
@@ -276,15 +276,15 @@ def test_name_that_is_no_text_fails_at_the_rpc(node: Node, conf: Conf) -> None:
     assert node.asked == []
 
 
-def test_own_namespace_is_refused_after_the_fact(node: Node, conf: Conf) -> None:
-    """Code 8: the body has run, its result is held back."""
+def test_own_namespace_is_refused_before_anything_is_done(node: Node, conf: Conf) -> None:
+    """Code 8; upstream says so once it has wired the pod into the host itself."""
     host = RecordingHost()
 
     outcome = invoke(environment("ADD", CNI_NETNS="/proc/self/ns/net"), conf(), host)
 
     assert outcome.document["code"] == 8
     assert outcome.document["msg"] == "plugin's netns and netns from CNI_NETNS should not be the same"
-    assert len(host.set_ups) == 1
+    assert (host.set_ups, node.asked) == ([], [])
 
 
 @pytest.mark.parametrize("override", ["1", "true", "TRUE"])

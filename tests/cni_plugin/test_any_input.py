@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cni_plugin.main import run
 from cni_plugin.status import RpcError
-from tests.cni_plugin.harness import environment
+from tests.cni_plugin.harness import RecordingHost, environment
 from tests.cni_plugin.peers import listening
 from tests.cni_plugin.test_wire import call
 
@@ -64,7 +64,7 @@ def absent() -> Iterator[str]:
 
 def answer(environ: dict[str, str], stdin: bytes) -> tuple[str, int]:
     """What the plugin prints, and its exit code."""
-    return run(environ, io.BytesIO(stdin), io.StringIO())
+    return run(environ, io.BytesIO(stdin), io.StringIO(), RecordingHost())
 
 
 @settings(max_examples=400, deadline=None)

@@ -189,17 +189,6 @@ def test_failing_host_fails(node: Node, conf: Conf) -> None:
     assert message.startswith("del cmd: failed on tear down pod network: 10.0.1.9/32: cannot remove its rule")
 
 
-def test_without_dry_run_it_says_what_is_missing(node: Node, conf: Conf) -> None:
-    """The thing, the fact and the remedy."""
-    node.delete = deleted(allocation("10.0.1.9"))
-
-    outcome = invoke(environment("DEL"), conf())
-
-    message = outcome.document["msg"]
-    assert message.startswith("del cmd: failed on tear down pod network: routes and rules of 10.0.1.9/32")
-    assert '"dryRun": true' in message
-
-
 def test_branch_pod_with_previous_result_never_asks_ipamd(node: Node, conf: Conf) -> None:
     """VLAN id from the dummy's mac, address from the interface of CNI_IFNAME."""
     host = RecordingHost()

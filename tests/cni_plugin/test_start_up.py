@@ -38,9 +38,11 @@ FORBIDDEN = {
 }
 OWN_IMPORTS = {  # all that the room itself may import; h2 and protobuf bring what they bring
     "__future__",
+    "_ctypes",  # only to enter a namespace, only in Python 3.11
     "_sha1",
     "collections.abc",
     "cni_plugin",
+    "errno",
     "fcntl",
     "gc",
     "google.protobuf.message",
@@ -58,6 +60,7 @@ OWN_IMPORTS = {  # all that the room itself may import; h2 and protobuf bring wh
     "socket",
     "sys",
     "time",
+    "types",
     "typing",
 }
 ENTRY = "import sys; sys.path[:0] = {paths!r}; from cni_plugin.main import main; main()"
