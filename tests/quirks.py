@@ -152,6 +152,21 @@ CHOICES: Final = (
         '"rpcDeadlineSeconds": 0',
     ),
     Difference(
+        "plugin_undoes",
+        ("RPC-43",),
+        "an ADD that fails while it wires the pod leaves links and rules to a later ADD or DEL",
+        "it takes them back",
+        "the runtime may never come back to that pod, and its address goes to another",
+    ),
+    Difference(
+        "own_namespace_refused_first",
+        ("RPC-61",),
+        "a pod's namespace that is the host's is refused once the pod is wired into it",
+        "before ipamd is asked",
+        "a default route on the node is a high price for a slip of the pen",
+        "CNI_NETNS_OVERRIDE=true",
+    ),
+    Difference(
         "address_order",
         ("DM-17", "DM-18"),
         "random among ENIs, blocks and cooled addresses",
