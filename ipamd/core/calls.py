@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from .cluster_calls import ClusterCall, InstanceFacts
 from .types import CidrText, EniId, Instant, Ipv4Text
 
 
@@ -139,7 +140,7 @@ Ec2Call: TypeAlias = (
     | CreateTags
 )
 HostCall: TypeAlias = SetUpHost | SetUpEni | TearDownEni | PrunePodRules | RefreshPodRules
-Call: TypeAlias = Ec2Call | HostCall
+Call: TypeAlias = Ec2Call | HostCall | ClusterCall
 
 
 # ---- what a call gave back -----------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ class Done(_Tagged, frozen=True, tag=True):
     """Result of a call that returns nothing of interest."""
 
 
-Result: TypeAlias = CreatedEni | Attached | Granted | Done
+Result: TypeAlias = CreatedEni | Attached | Granted | Done | InstanceFacts
 
 
 class Succeeded(_Tagged, frozen=True, tag=True):

@@ -12,10 +12,15 @@ import msgspec
 from .calls import Failed, Look, Outcome, View
 from .settings import Node, Settings
 from .types import CallId, EniId, Instant, Ipv4Text, Pod, Sandbox
+from .windows_commands import PodAnswer, WindowsCommand
 
 Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks"]
 """Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32),
 the hourly search for leaked ENIs (EC2-41)."""
+
+
+CallLane: TypeAlias = Lane | Literal["side", "node", "pod", "secondary", "prefix"]
+"""Where a call belongs: a lane that waits for it, nobody ("side"), or the workers of a controller's nodes."""
 
 
 class _Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
@@ -91,7 +96,7 @@ class Terminate(_Command, frozen=True):
     """SIGTERM: from now on nothing is attached or freed (RPC-8)."""
 
 
-Command: TypeAlias = Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate
+Command: TypeAlias = Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate | WindowsCommand
 
 
 # ---- answers -------------------------------------------------------------------------------------------------
@@ -142,4 +147,4 @@ class NotReady(msgspec.Struct, frozen=True):
     phase: str
 
 
-Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | NotReady | None
+Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | NotReady | PodAnswer | None

@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from . import assign, fill, grow, init, leaks, plan, resync, shed, watch
+from . import assign, fill, grow, init, leaks, plan, resync, shed, watch, windows_decide
 from . import events as ev
 from .calls import Call, Failed, Lost, Outcome, Succeeded
 from .commands import (
@@ -61,7 +61,8 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
         case Terminate():
             return Decision(() if state.terminating else (ev.Terminating(),))
         case _:
-            assert_never(command)
+            draft, told = windows_decide.decide(state, command, now)
+            return Decision(tuple(draft.events), told)
 
 
 def _start(state: State, command: Start) -> list[ev.Event]:
@@ -185,6 +186,8 @@ def _settle(state: State, command: Settle, now: Instant) -> list[ev.Event]:
         return []
     outcome = command.outcome
     ended = _ended(command.call_id, outcome)
+    if running.node:
+        return windows_decide.settle(state, running, ended, outcome, now).events
     if running.lane == "side" or running.lane == "purge":
         fine = isinstance(outcome, Succeeded)
         return [ended] if fine else [ended, logged(type(running.call).__name__, outcome)]

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .calls import Call
-from .commands import Command, Lane, Restored
+from .commands import CallLane, Command, Lane, Restored
 from .settings import Node, Settings
 from .types import CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox
+from .windows_events import WindowsEvent
 from .work import Work
 
 
@@ -63,7 +64,9 @@ class CallStarted(_Event, frozen=True):
 
     call_id: CallId
     call: Call
-    lane: Lane | Literal["side"] = "pool"
+    lane: CallLane = "pool"
+    node: str = ""
+    """Whose call it is, in a controller of many nodes."""
 
 
 class CallEnded(_Event, frozen=True):
@@ -289,6 +292,7 @@ Event: TypeAlias = (
     | NodeReady
     | InitFailed
     | Terminating
+    | WindowsEvent
 )
 
 

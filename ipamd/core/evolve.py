@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from . import events as ev
+from . import windows_events as we
+from . import windows_fold
 from .calls import CreateNetworkInterface
 from .state import (
     Address,
@@ -52,7 +52,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.CallStarted():
             _call_started(state, event, at)
         case ev.CallEnded():
-            _call_ended(state, event)
+            _call_ended(state, event, at)
         case ev.WorkMoved():
             lane = _lane(state, event.lane)
             lane.work = event.work
@@ -117,7 +117,17 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.Terminating():
             state.terminating = True
         case _:
-            assert_never(event)
+            windows_fold.change(state.windows, event, at)
+            if isinstance(event, we.NodeKnown | we.NodeForgotten | we.NodeInitialised):
+                _forget_jobs(state, event.node)
+
+
+def _forget_jobs(state: State, node: str) -> None:
+    """Jobs of a pool that is no more answer nobody; what they brought is found when the node is read again."""
+    for call_id, running in list(state.calls.items()):
+        gone = running.node == node and running.lane in ("secondary", "prefix")
+        if gone and state.windows.pool(node, "prefix" if running.lane == "prefix" else "secondary") is None:
+            del state.calls[call_id]
 
 
 def _assigned(state: State, event: ev.AddressAssigned, at: Instant) -> None:
@@ -159,14 +169,20 @@ def _lane(state: State, name: str) -> Lane:
 
 
 def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
-    state.calls[event.call_id] = Running(event.call, event.lane, at)
+    state.calls[event.call_id] = Running(event.call, event.lane, at, event.node)
     state.next_call = event.call_id + 1
+    if event.node:
+        windows_fold.call_started(state.windows, event.node, event.lane, event.call, at)
+        return
     if event.lane in ("pool", "watch", "leaks"):
         _lane(state, event.lane).call = event.call_id
 
 
-def _call_ended(state: State, event: ev.CallEnded) -> None:
+def _call_ended(state: State, event: ev.CallEnded, at: Instant) -> None:
     running = state.calls.pop(event.call_id, None)
+    if running is not None and running.node:
+        windows_fold.call_ended(state.windows, running.node, running.lane, running.call, at)
+        return
     for lane in (state.pool, state.watch, state.leaks):
         if lane.call == event.call_id:
             lane.call = None

@@ -23,7 +23,6 @@ from . import adopt, links
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
-    Call,
     DeleteNetworkInterface,
     DescribeNetworkInterfaces,
     Ec2Call,
@@ -322,7 +321,7 @@ def _to_groups(state: State) -> list[ev.Event]:
     if state.settings.provisioning_disabled:
         return [moved(Init("prescale"))]
     groups = state.security_groups or ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[HostCall | Ec2Call, ...] = ()
     if state.groups_stale:
         calls = tuple(ModifyNetworkInterfaceAttribute(eni, security_groups=groups) for eni in sorted(state.enis))
     return [moved(Init("groups", calls=calls))]

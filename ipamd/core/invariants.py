@@ -5,6 +5,7 @@ The checks scan everything; they run in tests, in the simulator when asked, and 
 
 from __future__ import annotations
 
+from . import windows_invariants
 from .pool_linux import limit_per_eni
 from .state import Block, Eni, State, Store, service_key
 from .types import ip4_text
@@ -21,6 +22,7 @@ def check(state: State) -> None:
         for block in eni.blocks.values():
             _block(state, eni, block)
     _lanes(state)
+    windows_invariants.check(state)
 
 
 def _addresses_held_once(state: State) -> None:

@@ -38,6 +38,43 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """EC2-44: an unattached ENI whose createdAt tag cannot be read is tagged anew and deleted all the same."""
     keeps_serving_after_sigterm: bool = False
     """RPC-8: SIGTERM only stops scaling; the process goes on serving until it is killed."""
+    windows_insufficient_cidr_missed: bool = False
+    """WIN-46: InsufficientCidrBlocks is an ordinary failure: no node event, pods retry every 600 ms."""
+    windows_prefixes_unavailable_at_first: bool = False
+    """WIN-48: until its first job ends a prefix pool takes its subnet for full; pods wait two minutes."""
+    windows_cooling_counts_as_supply: bool = False
+    """WIN-92: cooling addresses of prefixes count as supply for the warm target."""
+    windows_out_of_range_saturates: bool = False
+    """WIN-4: a target beyond 64 bits becomes the largest one, not 0."""
+    windows_capacity_by_equality: bool = False
+    """WIN-149: with more addresses in use than the capacity a pod is not told so."""
+    windows_lost_annotation_stays_lost: bool = False
+    """WIN-61: a pod with an address but no annotation is never annotated."""
+    windows_allocated_event_on_failure: bool = False
+    """WIN-63: ResourceAllocated is announced though the annotation failed."""
+    windows_failed_delete_loses_mask: bool = False
+    """WIN-112: addresses of a failed delete come back without their mask until the re-sync."""
+    windows_separate_ledgers: bool = False
+    """WIN-110: each of a node's two pools counts an interface's free slots without the other's changes."""
+    windows_non_nitro_drains_at_first: bool = False
+    """WIN-70: on a type without prefixes the free addresses are released at Init while delegation is on."""
+
+
+class WindowsQuirks(Quirks, frozen=True, omit_defaults=True):
+    """Those of a controller of Windows nodes. These three are on unless they are turned off: operators size their
+    clusters by what they do. False is what was meant."""
+
+    windows_minimum_alone_keeps_none_warm: bool = True
+    """WIN-11: a minimum target without a warm one means warm 0, not 3, in secondary mode."""
+    windows_exhausted_groups_hide_shortage: bool = True
+    """WIN-47: an exhausted prefix keeps its key, so pods see "empty" where the subnet is out of blocks."""
+    windows_other_mode_keeps_static: bool = True
+    """WIN-14: a secondary pool under a raw prefix-delegation key gets 3/3 whatever the ConfigMap says."""
+
+
+def windows_quirks(quirks: Quirks) -> WindowsQuirks:
+    """The switches of `UPSTREAM_PARITY` for a controller."""
+    return WindowsQuirks(**msgspec.structs.asdict(quirks))
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from . import windows_snapshot
 from .commands import Restored
 from .settings import Node, Settings
 from .state import Address, Eni, Lane, Pending, Running, State, Trouble, add_block, reindex
@@ -87,6 +88,8 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     trouble: Trouble | None
     leaks: FrozenLane | None = None
     """Absent in snapshots of before there was a cleaner."""
+    windows: windows_snapshot.FrozenCluster | None = None
+    """Absent where no controller of Windows nodes ever ran."""
     restored: tuple[Restored, ...] = ()
 
 
@@ -129,6 +132,7 @@ def freeze(state: State, copy: bool = False) -> Frozen:
         pool=_freeze_lane(state.pool),
         watch=_freeze_lane(state.watch),
         leaks=_freeze_lane(state.leaks),
+        windows=windows_snapshot.freeze(state.windows),
     )
 
 
@@ -175,6 +179,7 @@ def thaw(frozen: Frozen) -> State:
         state.stores[kept.card].drift_prefixes = kept.drift_prefixes
     for eni in frozen.enis:
         _thaw_eni(state, eni)
+    state.windows = windows_snapshot.thaw(frozen.windows)
     reindex(state)
     return state
 

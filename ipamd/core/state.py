@@ -22,9 +22,10 @@ from typing import Literal
 import msgspec
 
 from .calls import Call
-from .commands import Restored
+from .commands import CallLane, Restored
 from .settings import Node, Settings
 from .types import SECOND, CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4
+from .windows_state import Cluster
 from .work import Work
 
 _FULL = 0xFFFF
@@ -185,12 +186,13 @@ class Lane(msgspec.Struct):
     next: Literal["update", "resync"] = "update"
 
 
-class Running(msgspec.Struct, frozen=True):
+class Running(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call whose end is not recorded yet."""
 
     call: Call
-    lane: Literal["pool", "watch", "purge", "leaks", "side"]
+    lane: CallLane
     started_at: Instant
+    node: str = ""
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -247,6 +249,7 @@ class State:
         self.trouble: Trouble | None = None
         self.restored: tuple[Restored, ...] = ()
         """Rows of a checkpoint until the node is ready: by then each has become an assignment, or was dropped."""
+        self.windows = Cluster()
 
     @property
     def cooldown(self) -> int:

@@ -23,6 +23,7 @@ from ipamd.core.calls import (
     UnassignPrivateIpAddresses,
 )
 
+from . import windows
 from .line import Line, listed
 
 
@@ -64,7 +65,7 @@ def begun(call: Call) -> list[Line]:
         case RefreshPodRules():
             return [Line("debug", f"Rules of {len(call.pods)} recovered pods are set up again")]
         case _:
-            assert_never(call)
+            return [windows.asked(call)]
 
 
 def ended(call: Call | None, event: ev.CallEnded) -> list[Line]:

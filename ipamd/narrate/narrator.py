@@ -13,8 +13,9 @@ from ipamd.core import events as ev
 from ipamd.core.commands import DelNetwork
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, Instant, Pod, Sandbox
+from ipamd.core.windows_events import WindowsEvent
 
-from . import calls
+from . import calls, windows
 from .line import Line, duration, listed, second_text
 from .tally import Tally
 
@@ -95,7 +96,7 @@ class Narrator:
             case ev.PurgeDue():
                 return self._purge_due(event)
             case _:
-                return _plain(event)
+                return windows.words(event) if isinstance(event, WindowsEvent) else _plain(event)
 
     def _assigned(self, event: ev.AddressAssigned) -> list[Line]:
         sandbox, pod = event.sandbox, event.pod

@@ -31,6 +31,7 @@ from ipamd.core.calls import (
     Succeeded,
     View,
 )
+from ipamd.core.cluster_calls import ClusterCall
 from ipamd.core.types import CallId, CidrText
 from ipamd.ec2.port import Ec2, Ec2Error, Ec2Look, Ec2Lost, operation
 
@@ -92,6 +93,8 @@ class Performer:
         if isinstance(call, Ec2Call):
             result = await self._ask(call, self._cloud.call(call, call_id))
             return result if isinstance(result, Failed | Lost) else Succeeded(result)
+        if isinstance(call, ClusterCall):
+            return Failed("", f"{type(call).__name__} is a controller's call; this process has no cluster")
         try:
             await self._host.call(call)
         except HostError as error:

@@ -30,6 +30,7 @@ from ipamd.core.commands import (
 )
 from ipamd.core.state import State
 from ipamd.core.types import Pod, Sandbox
+from ipamd.core.windows_commands import PodAnswer
 from ipamd.rpc.rpc_pb2 import (
     AddNetworkReply,
     AddNetworkRequest,
@@ -128,7 +129,7 @@ class Backend:
             case NotReady():
                 self.counts.rejected["not_ready"] += 1
                 await _not_ready(answer, context)
-            case Released() | UnknownPod() | None:
+            case Released() | UnknownPod() | PodAnswer() | None:
                 raise AssertionError(f"AddNetwork was answered {answer!r}")
             case _:
                 assert_never(answer)
@@ -156,7 +157,7 @@ class Backend:
                 await _unknown_pod(sandbox, context)
             case NotReady():
                 await _not_ready(answer, context)
-            case Assigned() | Refused() | None:
+            case Assigned() | Refused() | PodAnswer() | None:
                 raise AssertionError(f"DelNetwork was answered {answer!r}")
             case _:
                 assert_never(answer)
