@@ -160,9 +160,10 @@ class Lab:
         latency: Profile = "none",
         lag_ms: int = 0,
         placement: Placement = "packed",
+        cloud: VpcSettings | None = None,
     ) -> None:
         self.settings = settings
-        shape = VpcSettings(metadata_lag=lag_ms * MS, placement=placement)
+        shape = cloud or VpcSettings(metadata_lag=lag_ms * MS, placement=placement)
         self.vpc: Vpc = make_vpc(shape, instance_type=instance_type, subnet=subnet, vpc_cidr="10.0.0.0/16", now=EPOCH)
         self.node = msgspec.structs.replace(node_of(self.vpc), max_pods=max_pods)
         self.records: list[ev.Record] = []
