@@ -37,13 +37,15 @@ from ipamd.runtime.checkpoint import read as read_checkpoint
 from ipamd.runtime.clock import SystemClock
 from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
 from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
-from ipamd.runtime.hostnet import HostRecorder
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
 from ipamd.server.listen import ListenError, open_http, parse_address
 
 from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud, vpc_cidrs_of
 from .doors import GrpcDoor, WebDoor
+from .hosts import add_options as add_host_options
+from .hosts import check_options as check_host_options
+from .hosts import open_host
 from .sights import grave, introspection_of, metrics_of
 
 PROG = "ipamd run"
@@ -76,6 +78,7 @@ def main(argv: list[str]) -> int:
     try:
         _check_addresses(args)
         check_options(args)
+        check_host_options(args)
         asyncio.run(_serve(args))
     except (StartError, ConfigError, CloudError, JournalError, CheckpointError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -102,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--instance-type", metavar="T", help=f"of a new cloud (default {DEFAULT_INSTANCE_TYPE})")
     made.add_argument("--subnet", metavar="CIDR", help=f"of a new cloud (default {DEFAULT_SUBNET})")
     made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
+    add_host_options(made)
     made.add_argument("--max-pods", type=_whole, metavar="N", help="the node's limit (default: by instance type)")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
     made.add_argument("--client-version", default="", metavar="V", help="what plugins must send (default: empty)")
@@ -185,13 +189,14 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
         if aside is not None:
             warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
         restored = read_checkpoint(Path(config.options.backing_store)) if state.seq == 0 else ()
+        hosted = await open_host(args, config, cloud)
     except BaseException:
         journal.close()
         await cloud.close()
         raise
     start = Start(settings, node, int.from_bytes(os.urandom(6)), restored)
     limits = Limits(float(config.options.http_timeout), args.snapshot_every or SNAPSHOT_EVERY, args.journal_keep)
-    daemon = Daemon(journal, state, cloud, HostRecorder(), clock, start, limits=limits, warn=warn)
+    daemon = Daemon(journal, state, hosted.cloud, hosted.host, clock, start, limits=limits, warn=warn)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
     daemon.datastore.subscribe(Narrator(state, args.client_version).subscriber(log.write))

@@ -97,6 +97,8 @@ class SetUpHost(_Tagged, frozen=True, tag=True):
 
     primary_ip: Ipv4Text
     vpc_cidrs: tuple[CidrText, ...]
+    mac: str = ""
+    """Of the primary ENI: how its link is found (NETW-1). Journals of before host networking was real lack it."""
 
 
 class SetUpEni(_Tagged, frozen=True, tag=True):

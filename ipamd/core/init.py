@@ -66,7 +66,7 @@ def want(state: State, work: Init) -> Want:
         case "metadata":
             return Want(look=ReadMetadata())
         case "host":
-            return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs))
+            return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs, _primary_mac(state, work)))
         case "describe":
             return Want(look=DescribeNetworkInterfaces(_ids(state, work)), due=work.due)
         case "adopt":
@@ -78,6 +78,11 @@ def want(state: State, work: Init) -> Want:
             return Want(call=_refresh(state)) if any(store.owners for store in state.stores.values()) else Want()
         case _:
             return Want(call=work.calls[0]) if work.calls else Want()
+
+
+def _primary_mac(state: State, work: Init) -> str:
+    """The MAC of the primary ENI as metadata shows it; "" where it shows none."""
+    return next((shown.mac for shown in work.seen if shown.eni == state.node.primary_eni), "")
 
 
 def _ids(state: State, work: Init) -> tuple[str, ...]:

@@ -34,7 +34,8 @@ def want(state: State) -> Want | None:
     """The lane's next step; None while it only waits for its next round."""
     work = state.watch.work
     if isinstance(work, SyncHost):
-        return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs))
+        primary = state.enis.get(state.node.primary_eni)
+        return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs, primary.mac if primary else ""))
     if isinstance(work, ApplyGroups):
         if not work.queue:
             return Want()

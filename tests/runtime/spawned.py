@@ -28,10 +28,13 @@ class Ended(Exception):
 class Spawned:
     """One daemon process. Its standard error goes to a file, so that it never waits for a reader."""
 
-    def __init__(self, state_dir: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, state_dir: Path, *options: str, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> None:
+        """`prefix`: words before the command, which run it elsewhere."""
         self.state_dir = state_dir
         self._log = state_dir.with_name(f"{state_dir.name}.{time.monotonic_ns()}.stderr")
-        words = command(state_dir, *options)
+        words = [*prefix, *command(state_dir, *options)]
         with self._log.open("wb") as log:
             self.popen = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, env=environment(env))
         self.ready: dict[str, Any] = {}
