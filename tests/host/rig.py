@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from tests.runtime.spawned import PATIENCE, Spawned
 
-TOOLS = ("ip", "iptables", "nft")
+TOOLS = ("ip", "iptables", "nft", "busybox")
 
 
 def why_not() -> str:
@@ -66,7 +65,7 @@ class Netns:
 
     def pings(self, address: str) -> bool:
         """Whether it gets one answer from there."""
-        return self.answers("ping", "-n", "-c", "1", "-W", "3", address)
+        return self.answers("busybox", "ping", "-c", "1", "-W", "3", address)
 
     def network(self) -> dict[str, Any]:
         """Its whole state but for counters, ages and indexes, as data."""
@@ -130,6 +129,3 @@ def daemon(node: Netns, vpc: Netns, state_dir: Path, *options: str) -> Iterator[
         yield process
     finally:
         process.kill()
-
-
-PYTHON = sys.executable
