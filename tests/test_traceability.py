@@ -52,7 +52,6 @@ IPV6 = "IPv6"
 CARDS = "several network cards"
 POD_ENI = "trunk and branch ENIs"
 CUSTOM = "custom networking, which needs the Kubernetes API"
-HOST = "wiring of the real host"
 AWS = "the backend for AWS itself"
 IMAGE = "read by the container's entrypoint, not by the daemon"
 
@@ -60,8 +59,7 @@ LATER: Final = {
     "DM-14": IPV6, "DM-23": IPV6,
     "POOL-12": CARDS, "POOL-14": IPV6, "POOL-19": KUBERNETES,
     "INIT-5": KUBERNETES,
-    "INIT-8": HOST, "INIT-15": KUBERNETES,
-    "INIT-19": HOST, "INIT-23": IPV6,
+    "INIT-15": KUBERNETES, "INIT-23": IPV6,
     "EC2-23": KUBERNETES,
     "RPC-22": POD_ENI, "RPC-23": POD_ENI, "RPC-24": POD_ENI, "RPC-25": POD_ENI, "RPC-27": POD_ENI, "RPC-28": POD_ENI,
     "RPC-32": CARDS, "RPC-36": IPV6, "RPC-39": KUBERNETES, "RPC-49": KUBERNETES, "RPC-54": KUBERNETES,

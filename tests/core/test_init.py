@@ -70,7 +70,8 @@ def test_a_fresh_node_is_set_up_in_order() -> None:
     lab = Lab(SINGLE).start()
 
     assert names(lab) == ["SetUpHost", "CreateTags", "ModifyNetworkInterfaceAttribute", "AssignPrivateIpAddresses"]
-    assert lab.calls(SetUpHost) == [SetUpHost(lab.node.primary_ip, ("10.0.0.0/16",), lab.state.enis[lab.node.primary_eni].mac)]
+    mac = lab.state.enis[lab.node.primary_eni].mac
+    assert lab.calls(SetUpHost) == [SetUpHost(lab.node.primary_ip, ("10.0.0.0/16",), mac)]
     assert [type(e) for e in lab.records[-1].events][-1] == ev.WorkMoved
     assert lab.events(ev.NodeReady) == [ev.NodeReady()] and lab.state.phase == "ready"
     assert lab.state.vpc_cidrs == ("10.0.0.0/16",) and lab.leaks() == []

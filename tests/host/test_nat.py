@@ -94,7 +94,7 @@ def test_marks_come_back_for_pods_and_branches_with_node_ports() -> None:
     assert [rule.split()[3] for rule in less] == ["eni+"]
 
 
-@pytest.mark.spec("NETW-10")
+@pytest.mark.spec("NETW-10", "INIT-8")
 def test_only_a_legacy_iptables_marks_by_iptables() -> None:
     """The version's text decides."""
     assert backend_of("iptables v1.8.9 (legacy)") == "iptables"
