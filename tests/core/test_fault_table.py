@@ -19,7 +19,8 @@ def test_the_pool_ends_right_after_any_fault(life: Life) -> None:
 def test_the_lives_ask_for_everything_that_can_fail() -> None:
     """A table of faults that never strike would show nothing: together the lives make, fill, empty and free ENIs."""
     asked = {action for life in LIVES for action in requests(life)}
-    changes = {"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "ModifyNetworkInterfaceAttribute", "CreateTags"}
+    changes = {f"{deed}PrivateIpAddresses" for deed in ("Assign", "Unassign")} | {"CreateTags"}
+    changes.add("ModifyNetworkInterfaceAttribute")
     enis = {f"{deed}NetworkInterface" for deed in ("Create", "Attach", "Detach", "Delete")}
     reads = {"DescribeNetworkInterfaces", "DescribeInstances", "DescribeSubnets", "ReadMetadata"}
 
