@@ -43,7 +43,7 @@ ROOMS_OF_LIBRARIES = {
     "grpc_health": ("ipamd.server",),
     "grpc_reflection": ("ipamd.server",),
     "h2": ("cni_plugin",),
-    "PIL": ("ipamd.ec2.subnets",),
+    "PIL": ("ipamd.ec2.subnets", "ipamd.sim.plots_png"),
     "lightkube": ("ipamd.k8s",),
     "moto": ("ipamd.ec2.moto_plugin", "ipamd.ec2.vcpu_source"),
     "prometheus_client": ("ipamd.server",),

@@ -29,6 +29,8 @@ Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.
 """
 _VARIABLES: Final = {
     "prefix_delegation": "ENABLE_PREFIX_DELEGATION",
+    "leaked_cleanup_disabled": "DISABLE_LEAKED_ENI_CLEANUP",
+    "quirks": "UPSTREAM_PARITY",
     "subnet_discovery": "ENABLE_SUBNET_DISCOVERY",
     "provisioning_disabled": "DISABLE_NETWORK_RESOURCE_PROVISIONING",
     "manage_enis_non_schedulable": "AWS_MANAGE_ENIS_NON_SCHEDULABLE",
@@ -179,8 +181,13 @@ def _chosen(settings: Settings) -> str:
     plain = Settings()
     names = [name for name in settings.__struct_fields__ if getattr(settings, name) != getattr(plain, name)]
     return " ".join(
-        f"{_VARIABLES.get(name, name.upper())}={shown(getattr(settings, name))}" for name in names if name != "quirks"
+        f"{variable_of(name)}={shown(getattr(settings, name))}" for name in names if name != "quirks"
     )
+
+
+def variable_of(name: str) -> str:
+    """The variable that a member of `Settings` is read from."""
+    return _VARIABLES.get(name, name.upper())
 
 
 def _tables(

@@ -121,24 +121,29 @@ class LoopView(msgspec.Struct, frozen=True):
 
 def pool(state: State, now: Instant) -> PoolView:
     """The pool as it stands, ENIs by card and device, blocks in the order they came."""
-    mode = state.settings.prefix_delegation
     enis = tuple(_eni(state, eni, now) for eni in state.enis.values())
-    serving = [
-        block
-        for eni in state.enis.values()
-        if not eni.excluded
-        for block in eni.blocks.values()
-        if block.prefix == mode
-    ]
-    total = sum(block.size for block in serving)
+    blocks = list(_serving(state))
+    total = sum(block.size for block in blocks)
     return PoolView(
         enis=enis,
         total_ips=total,
         assigned=sum(view.pods for view in enis),
-        unused=total - sum(block.assigned for block in serving),
+        unused=total - sum(block.assigned for block in blocks),
         cooling=sum(block.cooling for view in enis for block in view.blocks),
         unused_prefixes=sum(block.prefix and not block.pods for view in enis for block in view.blocks),
     )
+
+
+def serving(state: State) -> int:
+    """Addresses that serve pods (DM-34): `PoolView.total_ips` alone."""
+    return sum(block.size for block in _serving(state))
+
+
+def _serving(state: State) -> Iterator[Block]:
+    mode = state.settings.prefix_delegation
+    for eni in state.enis.values():
+        if not eni.excluded:
+            yield from (block for block in eni.blocks.values() if block.prefix == mode)
 
 
 def _eni(state: State, eni: Eni, now: Instant) -> EniView:

@@ -34,11 +34,10 @@ from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import launch, node_of
 
 from .engine import EPOCH, Crashed, Engine
+from .kubelet import RETRY
 from .neighbours import terminate
 from .settle import LIMIT, QUIET, changes
 
-RETRY: Final = 10 * SECOND
-"""How long after a refusal the kubelet tries a pod's sandbox again: its back-off period, without the jitter."""
 HOST_PODS: Final = 2
 """aws-node and kube-proxy: on the host's network and so without an address, but counted by max-pods."""
 CRASH_DELAY: Final = 10 * SECOND

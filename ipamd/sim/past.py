@@ -23,11 +23,11 @@ _EVERY = 1024
 """Records between two reports of progress."""
 
 
-def _silent(*_: object) -> None:
+def silent(*_: object) -> None:
     """Nobody listens."""
 
 
-def fold_to(path: StrPath, seq: int | None = None, progress: Progress = _silent, warn: Warn = _silent) -> State:
+def fold_to(path: StrPath, seq: int | None = None, progress: Progress = silent, warn: Warn = silent) -> State:
     """The State after record `seq` (the newest by default), folded from the nearest good snapshot before it.
 
     Raises JournalMissing for a record that is not there (any more, or yet), and what `journal.reading.lines` raises.
@@ -37,7 +37,7 @@ def fold_to(path: StrPath, seq: int | None = None, progress: Progress = _silent,
     if last > found.last_seq:
         raise JournalMissing(f"{path}: no record {last}: the newest is {found.last_seq}")
     _refuse_unreachable(path, last, found.first_seq)
-    state = _begin(path, last, oldest=False, warn=warn)
+    state = begin(path, last, oldest=False, warn=warn)
     for record in read(path, state.seq + 1):
         if record.seq > last:
             break
@@ -57,7 +57,7 @@ def _refuse_unreachable(path: StrPath, seq: int, first_seq: int) -> None:
         raise JournalMissing(f"{path}: the State after record {seq} is not known any more: {fact}; ask for a later one")
 
 
-def _begin(path: StrPath, upto: int | None, oldest: bool, warn: Warn) -> State:
+def begin(path: StrPath, upto: int | None, oldest: bool, warn: Warn) -> State:
     """The State of the snapshot that a fold begins with, an empty one where it begins with record 1."""
     thawed: list[State] = []
 
@@ -88,13 +88,13 @@ class Replay(msgspec.Struct, frozen=True):
     divergence: Divergence | None
 
 
-def replay(path: StrPath, progress: Progress = _silent, warn: Warn = _silent) -> Replay:
+def replay(path: StrPath, progress: Progress = silent, warn: Warn = silent) -> Replay:
     """Decide every kept record's cause again, from the oldest one on, until a decision differs."""
-    state = _begin(path, None, oldest=True, warn=warn)
+    state = begin(path, None, oldest=True, warn=warn)
     return relive(read(path, state.seq + 1), state, bounds(path).last_seq, progress)
 
 
-def relive(records: Iterable[Record], state: State, last: int, progress: Progress = _silent) -> Replay:
+def relive(records: Iterable[Record], state: State, last: int, progress: Progress = silent) -> Replay:
     """Decide each record again and fold it. `state` is the one before the first and is carried along."""
     count = 0
     for record in records:
