@@ -140,7 +140,7 @@ def assumptions(past: Past, change: Change, lived_from: int, guessed: set[str]) 
         f"a refused pod asks again at its recorded instants, then every {RETRY // SECOND} s (--retry changes that)"
         if change.retry is None
         else f"a refused pod asks again every {change.retry / SECOND:g} s",
-        "a pod that was never served stops waiting two back-offs of the kubelet (20 s, or two --retry) after its last try",
+        "a pod that was never served stops waiting two back-offs of the kubelet after its last try",
     ]
     for action, length in change.latency.items():
         told.append(f"EC2 answers {action or 'every other action'} in {length / SECOND:g} s, as given")

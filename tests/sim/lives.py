@@ -46,7 +46,8 @@ def live_at_random(where: Path, seed: int, steps: int = 60) -> Told:
     journal = Journal.open(where, sync=False)
     settings = msgspec.structs.replace(random.choice(SETTINGS), leaked_cleanup_disabled=True)
     latency: Profile = "realistic" if random.random() < 0.5 else "none"
-    engine = node(Scenario(random.choice(("t3.small", "m5.large")), settings, latency=latency, seed=seed), journal.stage)
+    kind = random.choice(("t3.small", "m5.large"))
+    engine = node(Scenario(kind, settings, latency=latency, seed=seed), journal.stage)
     try:
         engine.start(seed)
         settle(engine)

@@ -23,7 +23,6 @@ from ipamd.sim.whatif import WrongChange, what_if
 
 from .lives import live_at_random
 
-
 PREFIXES = Settings(prefix_delegation=True, warm_prefix_target=1)
 
 
