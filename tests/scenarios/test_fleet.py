@@ -10,7 +10,8 @@ from ipamd.core.types import SECOND
 from ipamd.ec2.latency import Profile
 from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.sim import neighbours
-from ipamd.sim.fleet import HOST_PODS, RETRY, Fleet
+from ipamd.sim.fleet import HOST_PODS, Fleet
+from ipamd.sim.kubelet import RETRY
 from ipamd.sim.neighbours import Refusal
 
 PREFIXES = Settings(prefix_delegation=True, warm_prefix_target=1)
