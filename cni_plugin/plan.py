@@ -29,6 +29,7 @@ ABSENT = ("No such file or directory", "No such process", "FIB table does not ex
 ANY = ("",)  # whatever it says: a word in the log
 
 NAME_MAX = 15  # bytes, the kernel's IFNAMSIZ less the final zero
+HEX = frozenset("0123456789abcdef")
 NAME_EXTRA = "_.-@+"  # what a link's name may hold beside ASCII letters and digits
 
 
@@ -242,8 +243,8 @@ def _branch(link: Link, branch: Branch, facts: Facts) -> list[Step]:
 
 def checked_mac(text: str) -> str:
     """Six pairs of hex digits; HostError when it is anything else."""
-    pairs = text.split(":")
-    if len(pairs) != 6 or not all(len(pair) == 2 and pair.isalnum() and pair.isascii() for pair in pairs):
+    pairs = text.lower().split(":")
+    if len(pairs) != 6 or not all(len(pair) == 2 and set(pair) <= HEX for pair in pairs):
         raise HostError(f"MAC {text!r} of the branch ENI: want six pairs of hex digits; see ipamd's log")
     return text.lower()
 

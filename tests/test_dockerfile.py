@@ -40,9 +40,7 @@ def instructions() -> list[tuple[str, str]]:
     uncommented = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     joined = re.sub(r"\\\n\s*", "", uncommented)
     return [
-        (word.upper(), rest.strip())
-        for word, _, rest in (line.partition(" ") for line in joined.splitlines())
-        if word
+        (word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word
     ]
 
 

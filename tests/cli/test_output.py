@@ -88,9 +88,7 @@ def test_times_are_written_in_utc_with_milliseconds() -> None:
     assert moment(time_text(NOON)).at == NOON
 
 
-@pytest.mark.parametrize(
-    "seconds, text", [(0, "0s"), (0.5, "0.5s"), (59, "59s"), (65, "1m 05s"), (3723, "1h 02m 03s")]
-)
+@pytest.mark.parametrize("seconds, text", [(0, "0s"), (0.5, "0.5s"), (59, "59s"), (65, "1m 05s"), (3723, "1h 02m 03s")])
 def test_spans_are_short(seconds: float, text: str) -> None:
     """Seconds below a minute, then minutes, then hours."""
     assert span_text(round(seconds * SECOND)) == text

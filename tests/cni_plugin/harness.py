@@ -154,9 +154,9 @@ class Node(rpc_pb2_grpc.CNIBackendServicer, rpc_pb2_grpc.NPBackendServicer):
 
 
 @contextmanager
-def serving(node: Node, *addresses: str) -> Iterator[list[int]]:
+def serving(node: Node, *addresses: str, threads: int = 4) -> Iterator[list[int]]:
     """Serve `node` at these gRPC addresses; yields their port numbers (1 for Unix sockets)."""
-    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server = grpc.server(futures.ThreadPoolExecutor(threads))
     rpc_pb2_grpc.add_CNIBackendServicer_to_server(node, server)
     rpc_pb2_grpc.add_NPBackendServicer_to_server(node, server)
     ports = [server.add_insecure_port(address) for address in addresses]

@@ -131,9 +131,7 @@ class World:
 
     async def refusal(self, request: Ec2Call | Ec2Look) -> Ec2Error:
         """How EC2 refuses a request that it must refuse."""
-        asked: Awaitable[object] = (
-            self.ec2.call(request) if isinstance(request, Ec2Call) else self.ec2.look(request)
-        )
+        asked: Awaitable[object] = self.ec2.call(request) if isinstance(request, Ec2Call) else self.ec2.look(request)
         with pytest.raises(Ec2Error) as refused:
             await asked
         return refused.value
@@ -234,4 +232,3 @@ async def opened(access: Access, imds: str) -> AsyncIterator[World]:
             await world.end()
     finally:
         await cloud.close()
-

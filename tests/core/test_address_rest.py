@@ -20,7 +20,6 @@ from .world import NODE, Bench, facts, sandbox
 PREFIXES = Settings(prefix_delegation=True)
 
 
-
 @pytest.mark.spec("DM-8", "DM-28")
 @pytest.mark.parametrize(
     ("period", "waited", "granted"),

@@ -195,7 +195,7 @@ def test_which_subnets_may_carry_a_new_eni(
     ],
 )  # fmt: skip
 def test_which_subnets_exclude_their_enis(role: str | None, cluster: str, name: str, out: bool) -> None:
-    """"0" excludes, another value leaves it to the cluster rule, no tag never does."""
+    """ "0" excludes, another value leaves it to the cluster rule, no tag never does."""
     bench = Bench(Settings(cluster_name=name))
 
     seen = excluded(bench.state, (Subnet("subnet-1", "10.0.0.0/24", 10, tags=tags(role, cluster)),))

@@ -34,6 +34,7 @@ OPERATIONS = (
     ("addresses", "DeleteNetworkInterface"),
 )
 
+
 def killed(directory: Path, mode: str, operation: str, point: str) -> list[list[str]]:
     """What a process that killed itself there had been answered, as words."""
     words = [sys.executable, "-m", "tests.crash.doomed", str(directory), mode, operation, point]

@@ -224,6 +224,7 @@ def test_what_was_just_made_may_not_be_found_and_what_is_gone_may_still_be() -> 
 
 def test_stale_reads_are_the_same_in_every_run() -> None:
     """The age of the n-th read is a function of the seed."""
+
     def ages(seed: int) -> list[int]:
         vpc = make_vpc(VpcSettings(seed, stale=10 * SECOND))
         asked(vpc, Assign(primary(vpc), address_count=1), answers.Granted, 100 * SECOND)
@@ -278,4 +279,3 @@ def test_each_vpc_in_the_same_zone_has_its_own_subnets_to_show() -> None:
     asked(vpc, requests.CreateSubnet(other, "10.0.1.0/24"), answers.Subnet)
     view = look(vpc, DescribeSubnets(), 0)
     assert isinstance(view, SubnetsView) and len(view.subnets) == 2
-

@@ -251,9 +251,7 @@ def test_another_cloud_than_asked_for_is_refused(tmp_path: Path, options: CloudO
         (CloudOptions(subnet="10.0.0.1/24"), ValueError),
     ],
 )
-def test_impossible_clouds_leave_nothing_behind(
-    tmp_path: Path, options: CloudOptions, error: type[Exception]
-) -> None:
+def test_impossible_clouds_leave_nothing_behind(tmp_path: Path, options: CloudOptions, error: type[Exception]) -> None:
     """A refused beginning does not block a good one."""
     with pytest.raises(error):
         reopened(tmp_path, options)

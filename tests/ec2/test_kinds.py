@@ -187,9 +187,7 @@ def test_a_trunk_that_goes_with_its_instance_leaves_its_branches_available() -> 
 def test_as_many_instances_are_launched_as_there_is_room_for() -> None:
     """Between min and max count EC2 grants a part; below min it launches none."""
     vpc = make_vpc(subnet="10.0.0.0/28")
-    made = asked(
-        vpc, requests.RunInstances("m5.large", subnet_of(vpc), min_count=2, max_count=50), answers.Launched
-    )
+    made = asked(vpc, requests.RunInstances("m5.large", subnet_of(vpc), min_count=2, max_count=50), answers.Launched)
     assert len(made.instances) == 10 and len({i.primary for i in made.instances}) == 10
     assert vpc.spaces[subnet_of(vpc)].free == 0
     more = requests.RunInstances("m5.large", subnet_of(vpc), min_count=1, max_count=2)
@@ -363,6 +361,7 @@ def test_without_an_ipv6_cidr_there_are_no_ipv6_addresses() -> None:
 
 def test_spread_placement_reaches_the_whole_ipv6_subnet() -> None:
     """Two seeds give two addresses, and the same seed the same."""
+
     def given(seed: int) -> tuple[str, ...]:
         vpc = make_vpc(VpcSettings(seed, "spread"), subnet="10.0.0.0/24")
         asked(vpc, requests.AssociateVpcCidrBlock(vpc.row.vpc, ipv6=True), answers.CidrAssociated)

@@ -48,9 +48,7 @@ def test_the_default_card_carries_the_eni_limit() -> None:
         ("hpc6id.32xlarge", 1, 50, "nitro", False),
     ],
 )
-def test_values_that_upstream_tests(
-    name: str, enis: int, ips: int, hypervisor: str, bare_metal: bool
-) -> None:
+def test_values_that_upstream_tests(name: str, enis: int, ips: int, hypervisor: str, bare_metal: bool) -> None:
     """LIM-15 and the corners of Appendix A."""
     row = table.limits_of(name)
     assert (row.enis, row.ips_per_eni, row.hypervisor, row.bare_metal) == (enis, ips, hypervisor, bare_metal)

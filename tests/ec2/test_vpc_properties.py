@@ -59,9 +59,7 @@ def check(vpc: Vpc) -> None:
         assert all(e.slots <= host.limits.ips_per_eni for e in enis)
     assert vpc.attachments == {e.attachment: e.eni for e in vpc.enis.values() if e.attachment}
     assert [e.eni for e in metadata(vpc, vpc.at).enis] == [
-        e.eni
-        for e in sorted(vpc.enis.values(), key=lambda e: e.device)
-        if e.instance == vpc.first_instance
+        e.eni for e in sorted(vpc.enis.values(), key=lambda e: e.device) if e.instance == vpc.first_instance
     ]
 
 
@@ -92,9 +90,7 @@ steps = st.lists(
 
 @settings(max_examples=120, deadline=None)
 @given(steps, st.sampled_from(["packed", "spread"]), st.sampled_from(["10.0.0.0/28", "10.0.0.0/25"]))
-def test_promises_hold_under_random_calls(
-    story: list[tuple[int, Numbers]], placement: Placement, subnet: str
-) -> None:
+def test_promises_hold_under_random_calls(story: list[tuple[int, Numbers]], placement: Placement, subnet: str) -> None:
     """After every call: addresses, alignment, counts, limits; and a refusal or a repeated token changes nothing."""
     vpc = make_vpc(VpcSettings(placement=placement), subnet=subnet, vpc_cidr="10.0.0.0/16")
     add_subnet(vpc, "10.0.1.0/26", now=0)

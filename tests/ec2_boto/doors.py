@@ -25,9 +25,7 @@ KEY = ("nobody", "nothing")
 
 
 @asynccontextmanager
-async def door(
-    endpoint: str, seconds: float = 5.0, key: tuple[str, str] | None = KEY
-) -> AsyncIterator[BotoCloud]:
+async def door(endpoint: str, seconds: float = 5.0, key: tuple[str, str] | None = KEY) -> AsyncIterator[BotoCloud]:
     """A door to an endpoint on this machine; without a key it asks the credential chain."""
     access = Access(FACTS.region, endpoint, seconds, key)
     cloud = BotoCloud(FACTS, Clients(access), Imds("http://127.0.0.1:1"), Threads())

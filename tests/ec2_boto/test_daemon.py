@@ -46,9 +46,7 @@ def host(served: Served) -> Host:
     vpc = admin.create_vpc(CidrBlock="10.30.0.0/16")["Vpc"]["VpcId"]
     zone = f"{served.line['region']}a"
     subnet = admin.create_subnet(VpcId=vpc, CidrBlock="10.30.0.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
-    made = admin.run_instances(
-        ImageId="ami-12c6146b", InstanceType="m5.large", SubnetId=subnet, MinCount=1, MaxCount=1
-    )
+    made = admin.run_instances(ImageId="ami-12c6146b", InstanceType="m5.large", SubnetId=subnet, MinCount=1, MaxCount=1)
     instance = made["Instances"][0]["InstanceId"]
     imds = f"{served.line['imds']}/{instance}"
     return Host(instance, imds, ("--ec2", "moto", "--endpoint", served.line["endpoint"], "--imds", imds))
@@ -199,9 +197,11 @@ BAD_WEATHER = {
 @pytest.mark.slow
 def test_in_bad_weather_the_pool_serves_and_then_grows_again(tmp_path: Path, served: Served, host: Host) -> None:
     """EC2 fails in every way: pods get what is there, the log says what is wrong, and in fair weather it goes on."""
-    with weather(served.line["endpoint"]) as sky, spawned(
-        tmp_path / "s", *aws_options(sky, host), *PREFIXES, env=KEYS
-    ) as daemon, Caller(daemon.grpc) as caller:
+    with (
+        weather(served.line["endpoint"]) as sky,
+        spawned(tmp_path / "s", *aws_options(sky, host), *PREFIXES, env=KEYS) as daemon,
+        Caller(daemon.grpc) as caller,
+    ):
         warm = daemon.get("/v1/enis")["0"]["TotalIPs"]
         pods = []
         for kind, (told, fact, remedy) in BAD_WEATHER.items():

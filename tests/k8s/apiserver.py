@@ -158,4 +158,3 @@ def pod(name: str, node: str = "", **metadata: Any) -> dict[str, Any]:
     containers = [{"name": "main", "image": "registry.invalid/pause:1"}]
     placed = {"nodeName": node} if node else {}
     return {"metadata": {"name": name, **metadata}, "spec": {"containers": containers, **placed}}
-

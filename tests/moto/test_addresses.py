@@ -242,9 +242,9 @@ def test_ipv6_addresses_and_prefixes_come_from_the_subnets_block(ec2: Any) -> No
     """A VPC with a /56, a subnet with a /64, /80 prefixes; what was unassigned is told."""
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
     block = ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
-    subnet = ec2.create_subnet(
-        VpcId=vpc["VpcId"], CidrBlock="10.77.0.0/24", Ipv6CidrBlock=block.replace("/56", "/64")
-    )["Subnet"]["SubnetId"]
+    subnet = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="10.77.0.0/24", Ipv6CidrBlock=block.replace("/56", "/64"))[
+        "Subnet"
+    ]["SubnetId"]
     name = eni(ec2, subnet)["NetworkInterfaceId"]
 
     (prefix,) = ec2.assign_ipv6_addresses(NetworkInterfaceId=name, Ipv6PrefixCount=1)["AssignedIpv6Prefixes"]
@@ -261,9 +261,7 @@ def test_ipv6_addresses_and_prefixes_come_from_the_subnets_block(ec2: Any) -> No
     ec2.unassign_ipv6_addresses(NetworkInterfaceId=name, Ipv6Addresses=[address])
     ec2.disassociate_subnet_cidr_block(AssociationId=association)
     assert refused(ec2.assign_ipv6_addresses, NetworkInterfaceId=name, Ipv6PrefixCount=1)[0].startswith("Invalid")
-    code, _ = refused(
-        ec2.assign_ipv6_addresses, NetworkInterfaceId=described_anywhere(ec2), Ipv6PrefixCount=1
-    )
+    code, _ = refused(ec2.assign_ipv6_addresses, NetworkInterfaceId=described_anywhere(ec2), Ipv6PrefixCount=1)
     assert code.startswith("Invalid")
 
 

@@ -42,9 +42,7 @@ def test_enis_of_an_instance_are_told_with_their_prefixes(ec2: Any, new_instance
     instance, primary = new_instance("m5.large")
     subnet = described(ec2, primary)["SubnetId"]
     second = eni(ec2, subnet, Ipv4PrefixCount=1)
-    ec2.attach_network_interface(
-        NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=instance, DeviceIndex=1
-    )
+    ec2.attach_network_interface(NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=instance, DeviceIndex=1)
 
     nics = instance_of(ec2, instance)["NetworkInterfaces"]
 
@@ -134,9 +132,7 @@ def test_an_unknown_type_is_refused_and_leaves_nothing(ec2: Any, new_subnet: Sub
     """No instance of moto's without ENIs, no ENI of the model without an instance."""
     subnet = new_subnet(28)
 
-    code, _ = refused(
-        ec2.run_instances, ImageId=IMAGE, InstanceType="m5.huge", SubnetId=subnet, MinCount=1, MaxCount=1
-    )
+    code, _ = refused(ec2.run_instances, ImageId=IMAGE, InstanceType="m5.huge", SubnetId=subnet, MinCount=1, MaxCount=1)
 
     assert code.startswith("InvalidParameterValue") or code == "InvalidInstanceType"
     assert free(ec2, subnet) == 11

@@ -65,9 +65,7 @@ def test_an_instance_carries_as_many_enis_as_its_type_and_each_device_once(ec2: 
     same = refused(ec2.attach_network_interface, NetworkInterfaceId=second, InstanceId=instance, DeviceIndex=1)
     ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=instance, DeviceIndex=2)
     more = refused(ec2.attach_network_interface, NetworkInterfaceId=third, InstanceId=instance, DeviceIndex=3)
-    stays = refused(
-        ec2.detach_network_interface, AttachmentId=described(ec2, primary)["Attachment"]["AttachmentId"]
-    )
+    stays = refused(ec2.detach_network_interface, AttachmentId=described(ec2, primary)["Attachment"]["AttachmentId"])
 
     assert (same[0], more[0], stays[0]) == (
         "InvalidParameterValue",
@@ -188,9 +186,7 @@ def test_a_client_token_makes_one_eni(ec2: Any, new_subnet: Subnets) -> None:
         ("create_subnet_cidr_reservation", {"SubnetId": "subnet", "Cidr": "10.0.0.0/28", "ReservationType": "prefix"}),
     ],
 )
-def test_a_dry_run_says_yes_and_does_nothing(
-    ec2: Any, door: Served, action: str, parameters: dict[str, Any]
-) -> None:
+def test_a_dry_run_says_yes_and_does_nothing(ec2: Any, door: Served, action: str, parameters: dict[str, Any]) -> None:
     """DryRunOperation, whose effect is none: what a preflight asks."""
     ids = {"subnet": door.line["subnet_id"], "eni": door.line["eni_id"], "instance": door.line["instance_id"]}
     ids["free"] = eni(ec2, ids["subnet"])["NetworkInterfaceId"]
@@ -216,9 +212,9 @@ def test_groups_are_motos_and_enis_name_them(ec2: Any, door: Served, new_subnet:
 
     assert described(ec2, name)["Groups"] == [{"GroupId": group, "GroupName": "pods"}]
     assert refused(ec2.delete_security_group, GroupId=group)[0] == "DependencyViolation"
-    assert refused(
-        ec2.modify_network_interface_attribute, NetworkInterfaceId=name, Groups=["sg-0123456789abcdef0"]
-    )[0].startswith("InvalidGroup")
+    assert refused(ec2.modify_network_interface_attribute, NetworkInterfaceId=name, Groups=["sg-0123456789abcdef0"])[
+        0
+    ].startswith("InvalidGroup")
     ec2.delete_network_interface(NetworkInterfaceId=name)
     ec2.delete_security_group(GroupId=group)
     assert refused(ec2.describe_security_groups, GroupIds=[group])[0] == "InvalidGroup.NotFound"

@@ -122,9 +122,7 @@ def test_prefixes_and_secondary_addresses_appear(door: Served, new_instance: Ins
     instance, primary = new_instance("m5.large")
     subnet = described(ec2, primary)["SubnetId"]
     second = eni(ec2, subnet, Ipv4PrefixCount=2, SecondaryPrivateIpAddressCount=0)
-    ec2.attach_network_interface(
-        NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=instance, DeviceIndex=1
-    )
+    ec2.attach_network_interface(NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=instance, DeviceIndex=1)
     given = ec2.assign_private_ip_addresses(NetworkInterfaceId=primary, SecondaryPrivateIpAddressCount=1)
     mac = second["MacAddress"]
 

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,18 @@ def run_in(
     return subprocess.run(words, input=stdin, env=env, capture_output=True, timeout=seconds, check=False)
 
 
-def pings(netns: str, address: str) -> bool:
-    """Whether an echo comes back within two seconds."""
-    return run_in(netns, "ping", "-c1", "-W2", "-n", address).returncode == 0
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Look again and again until it holds, which is the kernel's or another process's doing."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"still not so after {seconds:g} s"
+        time.sleep(0.02)
+
+
+def gone(netns: str, names: Iterable[str]) -> None:
+    """Wait until links have gone, which the kernel does after the namespace of their other end has."""
+    known = set(names)
+    until(lambda: not {row["ifname"] for row in rows(netns, "link", "show")} & known)
 
 
 def whole(netns: str) -> State:

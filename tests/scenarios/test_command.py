@@ -138,9 +138,7 @@ def test_what_ec2_refuses_beside_the_nodes_ends_with_1(
 ) -> None:
     """The scenario asks for what cannot be: EC2's code and message, and no traceback."""
     file = tmp_path / "mine.yaml"
-    file.write_text(
-        f"subnet: 10.0.0.0/24\nnodes: [{{type: m5.large}}]\nsteps: [{step}]\nexpect: {{settled: true}}\n"
-    )
+    file.write_text(f"subnet: 10.0.0.0/24\nnodes: [{{type: m5.large}}]\nsteps: [{step}]\nexpect: {{settled: true}}\n")
 
     code, out, err = asked(capsys, "run", str(file))
 

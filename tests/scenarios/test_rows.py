@@ -25,9 +25,7 @@ def rows(kind: str, *spans: int | tuple[int, int]) -> tuple[str, ...]:
 LINUX: Final = rows("L", (1, 6), (8, 10), 12, 13, (15, 18), (20, 25), (27, 72))
 SHARED: Final = rows("W", 4, 6, 7, (12, 19), 33, 39, 40, 41, 48, (51, 55))
 """W rows about limits, reservations and fragmentation, which are the same on a Linux node."""
-WINDOWS: Final = (
-    *rows("W", 1, 2, 3, 5, (8, 10), (21, 30), 32, (35, 37), (42, 46), 49, 50, (56, 81)),
-)
+WINDOWS: Final = (*rows("W", 1, 2, 3, 5, (8, 10), (21, 30), 32, (35, 37), (42, 46), 49, 50, (56, 81)),)
 
 IPV6 = "later release: IPv6"
 CUSTOM = "later release: custom networking"

@@ -129,8 +129,10 @@ def test_no_warm_eni_flaps_while_every_eni_is_full(pods: int, settled: bool) -> 
         Settings(prefix_delegation=True, warm_ip_target=7, minimum_ip_target=20),
         Settings(prefix_delegation=True, warm_prefix_target=0, minimum_ip_target=1),
     ],
-    ids=lambda s: f"{'pd' if s.prefix_delegation else 'sip'}-{s.warm_eni_target}-{s.warm_prefix_target}-"
-    f"{s.warm_ip_target}-{s.minimum_ip_target}",
+    ids=lambda s: (
+        f"{'pd' if s.prefix_delegation else 'sip'}-{s.warm_eni_target}-{s.warm_prefix_target}-"
+        f"{s.warm_ip_target}-{s.minimum_ip_target}"
+    ),
 )
 def test_every_other_setting_settles_for_good(settings: Settings) -> None:
     """After any number of pods nothing changes any more within ten minutes, past every age and pause."""

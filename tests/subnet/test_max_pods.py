@@ -51,9 +51,7 @@ def test_a_cni_without_prefixes_counts_none_and_says_so(ipamd: Run) -> None:
     said = ipamd("max_pods", "--instance-type", "m5.large", "--cni-version", "v1.8.9-eksbuild.1", "--prefix-delegation")
 
     assert (said.code, said.out) == (0, "29\n")
-    assert said.err == (
-        "ipamd max-pods: VPC CNI 1.8 delegates no prefixes: want 1.9 or newer; counted without them\n"
-    )
+    assert said.err == ("ipamd max-pods: VPC CNI 1.8 delegates no prefixes: want 1.9 or newer; counted without them\n")
 
 
 def test_prefixes_count_on_nitro_alone() -> None:

@@ -208,9 +208,7 @@ def test_standard_input_is_a_source(ipamd: Run, monkeypatch: pytest.MonkeyPatch)
     assert ipamd("subnet", "-", "--json").json["subnets"][0]["figures"]["free"] == 237
 
 
-def test_a_png_without_pillow_says_what_to_install(
-    ipamd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_png_without_pillow_says_what_to_install(ipamd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow is an extra; an SVG needs nothing."""
     monkeypatch.delitem(sys.modules, "ipamd.ec2.subnets.png", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)
