@@ -20,6 +20,7 @@ COMMANDS = {
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
     "whatif": ("whatif", "live a journal's demand again under other settings, beside what happened"),
+    "import": ("import_", "a journal out of ipamd's logs, a support bundle or dumps, whoever's they are"),
     "subnet": ("subnet", "free addresses and /28 blocks of a subnet, who breaks them, and what if"),
     "max-pods": ("max_pods", "kubelet's --max-pods as the EKS AMI recommends it for an instance type"),
 }

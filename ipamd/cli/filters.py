@@ -14,7 +14,7 @@ import msgspec
 
 from ipamd.core import events as ev
 from ipamd.core import views
-from ipamd.core.commands import AddNetwork, Command, DelNetwork, RefuseAdd
+from ipamd.core.commands import AddNetwork, Command, DelNetwork, Imported, RefuseAdd
 from ipamd.core.events import Event, Record
 from ipamd.core.state import State
 from ipamd.core.types import Ipv4Text, Pod, Sandbox, ip4
@@ -100,6 +100,8 @@ class Filter:
     def _of_pods(self, record: Record) -> bool:
         wanted = False
         cause = record.cause
+        if isinstance(cause, Imported) and cause.demand is not None:
+            cause = cause.demand
         if isinstance(cause, AddNetwork | RefuseAdd):
             wanted = self._is_wanted(cause.pod)
         elif isinstance(cause, DelNetwork):

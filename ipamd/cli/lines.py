@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ipamd.core.commands import Command
+from ipamd.core.commands import Command, Imported
 from ipamd.core.events import AssignRefused, Event, Record
 from ipamd.core.reasons import REMEDIES
 from ipamd.core.types import Pod, Sandbox
@@ -32,6 +32,8 @@ def record_lines(record: Record) -> list[str]:
 def cause_text(cause: Command) -> str:
     """The command's name, for a look or a call's end with what it was about."""
     name = type(cause).__name__
+    if isinstance(cause, Imported) and cause.demand is not None:
+        return f"{name}({type(cause.demand).__name__})"
     about = getattr(cause, "lane", "") or getattr(cause, "call_id", "")
     look = getattr(cause, "look", None)
     return f"{name}({type(look).__name__ if look is not None else about})" if look is not None or about else name

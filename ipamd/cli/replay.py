@@ -41,15 +41,19 @@ def _replay(args: argparse.Namespace) -> int:
     with output.progress("records") as report:
         found = replay(args.journal, report, lambda text: output.complain(PROG, f"warning: {text}"))
     if args.json:
-        output.write_json(found)
+        told = {"records": found.records, "divergence": found.divergence}
+        output.write_json(told | ({"imported": found.imported} if found.imported else {}))
     else:
         _show(found)
     return output.OK if found.divergence is None else output.FINDING
 
 
 def _show(found: Replay) -> None:
+    if found.imported:
+        print(f"{found.imported} records are imported: nothing to re-decide, they were folded as they stand")
     if found.divergence is None:
-        print(f"{found.records} records decided again: no divergence")
+        if found.records or not found.imported:
+            print(f"{found.records} records decided again: no divergence")
         return
     divergence: Divergence = found.divergence
     print(f"record {divergence.seq} comes out differently ({found.records - 1} records before it agree)")

@@ -96,7 +96,23 @@ class Terminate(_Command, frozen=True):
     """SIGTERM: from now on nothing is attached or freed (RPC-8)."""
 
 
-Command: TypeAlias = Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate | WindowsCommand
+class Imported(_Command, frozen=True):
+    """Read in somebody's logs (`ipamd import`): the events beside it were not decided here, so nothing is decided anew.
+
+    `source` is the file as the bundle names it, `line` counts from 1 (0: the file as a whole). `demand` is the request
+    whose outcome the events are, so that it can be lived again under other settings. `assumed` says in words what
+    the papers do not tell and the events state all the same.
+    """
+
+    source: str
+    line: int = 0
+    demand: AddNetwork | DelNetwork | None = None
+    assumed: tuple[str, ...] = ()
+
+
+Command: TypeAlias = (
+    Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate | WindowsCommand | Imported
+)
 
 
 # ---- answers -------------------------------------------------------------------------------------------------

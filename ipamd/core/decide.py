@@ -18,6 +18,7 @@ from .commands import (
     Answer,
     Command,
     DelNetwork,
+    Imported,
     Lane,
     Observed,
     RefuseAdd,
@@ -60,6 +61,8 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
             return Decision((ev.AssignRefused(command.reason, command.fact, None, command.pod),))
         case Terminate():
             return Decision(() if state.terminating else (ev.Terminating(),))
+        case Imported():
+            return Decision()
         case _:
             draft, told = windows_decide.decide(state, command, now)
             return Decision(tuple(draft.events), told)

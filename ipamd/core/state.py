@@ -324,6 +324,10 @@ def put_address(state: State, store: Store, block: Block, offset: int, record: A
         del block.records[freed]
         heappush(block.holes, freed)
     block.thawed = 0
+    rests = block.records.get(offset)
+    if rests is not None and rests.sandbox is None:  # a log told so: whoever wrote it let addresses cool for less long
+        block.cooling.remove((rests.released_at, offset))
+        store.cooling.remove((rests.released_at, block))
     touch(block, offset)
     block.records[offset] = record
     block.count(1)

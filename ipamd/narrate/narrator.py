@@ -15,7 +15,7 @@ from ipamd.core.state import State
 from ipamd.core.types import SECOND, Instant, Pod, Sandbox
 from ipamd.core.windows_events import WindowsEvent
 
-from . import calls, windows
+from . import calls, requests, windows
 from .line import Line, duration, listed, second_text
 from .tally import Tally
 
@@ -45,9 +45,11 @@ class Narrator:
 
     def lines(self, record: ev.Record) -> list[Line]:
         """The lines of one record, in the order of its events."""
-        said: list[Line] = []
+        said = requests.begun(record.cause)
         for event in record.events:
             said += self._words(event, record)
+            if isinstance(event, ev.AssignRefused):
+                said += requests.refused(event)
         return said
 
     def _words(self, event: ev.Event, record: ev.Record) -> list[Line]:
@@ -73,6 +75,7 @@ class Narrator:
             case ev.EniReady():
                 self._tally.eni_ready(event.eni)
                 return [
+                    Line("debug", f"Found ENI: {event.eni}, MAC {event.mac}, device {event.device}"),  # G12
                     Line("debug", f"DataStore add an ENI {event.eni}"),  # C1
                     Line("debug", f"Primary IP for ENI {event.eni} is {event.primary_ip}"),  # F4b
                     Line("info", f"ENI {event.eni} set up."),  # F3c
@@ -181,7 +184,7 @@ class Narrator:
                     Line("info", f"Recovered {who.text} => {eni}/{address}") for address, (who, _) in held.items()
                 ]  # C8
         said.append(Line("debug", "Completed ipam state recovery"))  # F2
-        return said
+        return said + requests.settings(event)
 
     def _purge_due(self, event: ev.PurgeDue) -> list[Line]:
         if self._tally.excluded.get(event.eni):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ipamd.core import snapshot
+from ipamd.core.commands import Imported
 from ipamd.core.decide import decide
 from ipamd.core.events import Event, Record
 from ipamd.core.evolve import fold
@@ -82,10 +83,14 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """How many records were decided again (the divergent one included), and the first divergence."""
+    """How many records were decided again (the divergent one included), and the first divergence.
+
+    `imported` ones were only folded: they tell what another daemon did, so there is nothing to decide again.
+    """
 
     records: int
     divergence: Divergence | None
+    imported: int = 0
 
 
 def replay(path: StrPath, progress: Progress = silent, warn: Warn = silent) -> Replay:
@@ -96,8 +101,12 @@ def replay(path: StrPath, progress: Progress = silent, warn: Warn = silent) -> R
 
 def relive(records: Iterable[Record], state: State, last: int, progress: Progress = silent) -> Replay:
     """Decide each record again and fold it. `state` is the one before the first and is carried along."""
-    count = 0
+    count = imported = 0
     for record in records:
+        if isinstance(record.cause, Imported):
+            imported += 1
+            fold(state, record)
+            continue
         count += 1
         try:
             decided = decide(state, record.cause, record.at).events
@@ -105,8 +114,8 @@ def relive(records: Iterable[Record], state: State, last: int, progress: Progres
             error.add_note(f"while deciding record {record.seq} again")
             raise
         if decided != record.events:
-            return Replay(count, Divergence(record.seq, record.events, decided))
+            return Replay(count, Divergence(record.seq, record.events, decided), imported)
         fold(state, record)
         if count % _EVERY == 0:
             progress(record.seq, last)
-    return Replay(count, None)
+    return Replay(count, None, imported)

@@ -46,12 +46,18 @@ PATTERNS = {
     "C10": rf"ENI {ENI} marked as (?P<state>excluded from|available for) pod IP allocation$",
     "C11": rf"CIDR {CIDR} on excluded ENI {ENI} is now empty, scheduling for cleanup$",
     "C11b": rf"Successfully removed empty CIDR {CIDR} from excluded ENI {ENI}$",
+    "D1": r"Received AddNetwork for NS (?P<netns>[^,]*), Sandbox (?P<cid>[^,]*), ifname (?P<ifn>\S*)$",
+    "D2": r"(?P<verb>Add|Del)NetworkRequest: (?P<pb>.*)$",
+    "D4": r"Send AddNetworkReply: Success: (?P<ok>true|false) IPAddr: \[(?P<ips>.*?)\], resp: (?P<pb>.*), err: (?P<err>.*)$",
+    "D6": r"Received DelNetwork for Sandbox (?P<cid>\S*)$",
     "D13": r"Received shutdown signal, setting 'terminating' to true$",
     "E2": r"(?P<kind>IP|Prefix) pool stats for network card (?P<card>\d+): "
     r"Total IPs/Prefixes = (?P<total>\d+)/(?P<pfx>\d+), "
     r"AssignedIPs/CooldownIPs: (?P<asg>\d+)/(?P<cool>\d+), c\.maxIPsPerENI = (?P<max>\d+)$",
     "E4": r"Starting to (?P<dir>increase|decrease) pool size for network card (?P<card>\d+)$",
     "E5": rf"Start freeing ENI {ENI}$",
+    "E7": r"IP pool manager - max pods: (?P<mp>\d+), warm IP target: (?P<wip>\d+), warm prefix target: (?P<wpf>\d+), "
+    r"warm ENI target: (?P<weni>\d+), minimum IP target: (?P<min>\d+)$",
     "E9": r"Insufficient IP Addresses due to: (?P<code>\S+)$",
     "F1": r"Starting L-IPAMD (?P<v>\S*)\s*\.\.\.$",
     "F2": r"(?P<edge>Begin|Completed) ipam state recovery$",
@@ -75,6 +81,8 @@ PATTERNS = {
     "G5": rf"Failed to allocate a private IP/Prefix addresses on ENI {ENI}: (?P<err>.*)",
     "G6": rf"Trying to unassign the following (?P<kind>IPs|Prefixes) \[(?P<l>[^\]]+)\] from ENI {ENI}$",
     "G6b": rf"Successfully freed (?P<kind>IPs|Prefixes) \[(?P<l>[^\]]+)\] from ENI {ENI}$",
+    "G10": r"Found (?P<what>availability zone|instance-id|instance-type|subnet-id|vpc-id): (?P<val>\S+)$",
+    "G12": rf"Found ENI: {ENI}, MAC (?P<mac>[0-9a-f:]+), device (?P<dev>\d+)$",
     "G7": rf"Trying to free ENI: {ENI}$",
     "G7b": rf"Successfully (?P<what>detached|deleted) ENI: {ENI}$",
     "G7c": rf"ENI {ENI} not found\. It seems to be already freed$",
@@ -118,9 +126,9 @@ def assigned(address: str = "10.0.0.5") -> ev.AddressAssigned:
     "event, expected",
     [
         (assigned(), ["A1"]),
-        (ev.AssignRefused("cooldown", "1 addresses still cool"), ["A10"]),
-        (ev.AssignRefused("invalid", "IfName is empty"), [""]),
-        (READY, ["C1", "F4b", "F3c"]),
+        (ev.AssignRefused("cooldown", "1 addresses still cool"), ["A10", "D4"]),
+        (ev.AssignRefused("invalid", "IfName is empty"), ["", "D4"]),
+        (READY, ["G12", "C1", "F4b", "F3c"]),
         (ev.CidrAdded("eni-1", "10.0.0.16/28"), ["C3"]),
         (ev.CidrRemoved("eni-1", "10.0.0.16/28", "scale_down"), ["C4"]),
         (ev.CidrRemoved("eni-1", "10.0.0.16/28", "excluded"), ["C4", "C11b"]),
@@ -136,7 +144,7 @@ def assigned(address: str = "10.0.0.5") -> ev.AddressAssigned:
         (ev.PoolActed("decrease", 0), ["E2", "E4"]),
         (ev.PoolActed("increased"), []),
         (ev.SubnetExhausted("InsufficientCidrBlocks", "none"), ["E9"]),
-        (ev.Started(Settings(), NODE, 2), ["F1", "F2", "C1", "F2"]),
+        (ev.Started(Settings(), NODE, 2), ["F1", "F2", "C1", "F2", "G10", "G10", "E7", ""]),
         (ev.NodeReady(), ["F9b"]),
         (ev.InitFailed("metadata", "", "no answer"), ["F9"]),
         (ev.Terminating(), ["D13"]),
@@ -210,11 +218,11 @@ def test_a_release_names_the_sandbox_that_held_the_address() -> None:
         ev.AddressReleased("10.0.0.5", "eni-1", "10.0.0.5/32"), cause=DelNetwork(Sandbox("other", "c0ffee", "eth0"))
     )
 
-    assert [line.msg for line in said] == [
+    assert [line.msg for line in said[2:]] == [
         "unassignPodIPAddressUnsafe: Unassign IP 10.0.0.5 from sandbox aws-cni/c0ffee/eth0",
         "IP 10.0.0.5 entering cooldown period of 30s (available after 2026-01-01T00:00:30Z)",
     ]
-    assert ids(said) == ["B1", "B4"]
+    assert ids(said[2:]) == ["B1", "B4"]
 
 
 @pytest.mark.parametrize("period, text", [(90, "1m30s"), (3600, "1h0m0s"), (5, "5s")])
@@ -226,6 +234,25 @@ def test_the_cooldown_is_written_as_go_writes_durations(period: int, text: str) 
     said = teller.tell(ev.AddressReleased("10.0.0.5", "eni-1", "10.0.0.5/32"))
 
     assert f"cooldown period of {text} (" in said[1].msg
+
+
+def test_a_request_is_told_before_its_outcome() -> None:
+    """D1, D2, D6: who asked, with which sandbox; a reader joins the outcome to it."""
+    teller = Teller()
+
+    given = teller.tell(assigned(), cause=AddNetwork(SANDBOX, POD))
+    gone = teller.tell(ev.AddressReleased("10.0.0.5", "eni-1", "10.0.0.5/32"), cause=DelNetwork(SANDBOX, "PodDeleted"))
+
+    assert ids(given) == ["D1", "D2", "A1"] and ids(gone) == ["D6", "D2", "B1", "B4"]
+    assert 'K8S_POD_NAME:"web-0"  K8S_POD_NAMESPACE:"shop"' in given[1].msg and 'Reason:"PodDeleted"' in gone[1].msg
+
+
+def test_the_effective_settings_are_one_line_of_json() -> None:
+    """Upstream tells its warm targets only; ours are told whole, so that a log alone says how the pool was tuned."""
+    (*_, last) = Teller().tell(ev.Started(Settings(warm_ip_target=3), NODE, 7))
+
+    told = msgspec.json.decode(last.msg.removeprefix("Effective settings: "))
+    assert (told["settings"]["warm_ip_target"], told["node"]["instance"], told["seed"]) == (3, "i-1", 7)
 
 
 @pytest.mark.spec("DM-28")
@@ -355,7 +382,8 @@ def test_a_narrator_that_begins_in_the_middle_knows_what_was_recovered() -> None
     whole = [from_the_start.lines(record) for record in records]
     later = Narrator(engine.state).lines(records[restart])
 
-    assert ids(later)[:3] == ["F1", "F2", "C1"] and ids(later)[-2:] == ["C8", "F2"]
+    told = ids(later)
+    assert told[:3] == ["F1", "F2", "C1"] and told[told.index("F2", 2) - 1] == "C8"
     assert sorted(line.msg for line in later) == sorted(line.msg for line in whole[restart])
 
 
@@ -368,4 +396,4 @@ def test_the_lines_of_a_record_leave_together_and_name_it() -> None:
     tell(Record(FORMAT, 42, EPOCH, "i-1", Terminate(), (READY,)))
 
     ((at, caller, lines),) = written
-    assert (at, caller, len(lines)) == (EPOCH, "journal/record:42", 3)
+    assert (at, caller, len(lines)) == (EPOCH, "journal/record:42", 4)

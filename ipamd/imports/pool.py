@@ -1,0 +1,256 @@
+"""The pool as the lines tell it: each change becomes events, checked against what was told before.
+
+Nothing is decided here. Where a line presupposes what no line told (an address of an unknown block, say), the missing
+fact is stated too and marked as assumed; where it contradicts an earlier one, the later line is believed and the
+contradiction noted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+from ipamd.core import events as ev
+from ipamd.core.commands import AddNetwork, DelNetwork, Imported
+from ipamd.core.events import FORMAT, Event, Record
+from ipamd.core.evolve import fold
+from ipamd.core.state import Block, State
+from ipamd.core.types import PREFIX_LENGTH, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4, ip4_text, single
+
+from .facts import EniFacts, Facts
+from .report import Report
+from .sorting import Heard
+
+Demand: TypeAlias = AddNetwork | DelNetwork | None
+UNKNOWN_ENI: Final = "eni-unknown"
+"""Where blocks lie of which no line tells an ENI."""
+_UNKNOWN_DEVICE: Final = 99
+MAIN_TABLE: Final = 254
+
+
+class Pool:
+    """State so far, and the records that lead to it. Every change goes through `record`."""
+
+    def __init__(self, facts: Facts, report: Report, names: list[str]) -> None:
+        self.facts = facts
+        self.report = report
+        self.names = names
+        self.state = State()
+        self.made: list[Record] = []
+        """Records not yet taken by whoever writes them."""
+        self.confirmed: set[str] | None = None
+        """During a restart: ENIs, blocks and sandboxes that the new process told of; None: no restart is on."""
+        self._assumed: list[str] = []
+
+    # ---- records -------------------------------------------------------------------------------------------
+
+    def record(self, heard: Heard, events: list[Event], demand: Demand = None, *, line: bool = True) -> None:
+        """These events happened, as this line tells. No events: no record."""
+        assumed, self._assumed = tuple(self._assumed), []
+        if not events:
+            return
+        source = self.names[heard.file] if heard.file >= 0 else ""
+        cause = Imported(source, heard.line if line else 0, demand, assumed)
+        self.note(heard.at, cause, events)
+
+    def note(self, at: Instant, cause: Imported, events: list[Event]) -> None:
+        """The next record, folded; time never runs back."""
+        state = self.state
+        made = Record(FORMAT, state.seq + 1, max(at, state.at), state.node.instance, cause, tuple(events))
+        for event in events:
+            if isinstance(event, ev.Started):
+                made = Record(FORMAT, made.seq, made.at, event.node.instance, cause, made.events)
+        fold(state, made)
+        self.made.append(made)
+        self.report.records += 1
+
+    def assume(self, text: str) -> None:
+        """The record being made states this without a witness."""
+        self._assumed.append(self.report.assume(text))
+
+    def where(self, heard: Heard) -> str:
+        """`ipamd.log line 12`, for people."""
+        return f"{self.names[heard.file]} line {heard.line}" if heard.file >= 0 else "the dump"
+
+    # ---- ENIs and blocks -----------------------------------------------------------------------------------
+
+    def eni(self, eni: EniId) -> list[Event]:
+        """What makes an ENI known; nothing where it is."""
+        if self.confirmed is not None:
+            self.confirmed.add(eni)
+        if eni in self.state.enis:
+            return []
+        known = self.facts.enis.get(eni) or EniFacts()
+        missing = [name for name, value in (("device number", known.device >= 0), ("MAC", known.mac),
+                   ("primary address", known.primary_ip), ("subnet", known.subnet)) if not value]  # fmt: skip
+        if missing:
+            self.assume(f"{' and '.join(missing)} of an ENI")
+        device = known.device if known.device >= 0 else self._free_device()
+        if 0 < self.state.node.enis_max <= len(self.state.enis):
+            kind = self.state.node.instance_type
+            self.report.contradict(f"{eni} is one ENI more than the {len(self.state.enis)} that {kind} takes")
+        return [
+            ev.EniReady(
+                eni, known.mac, device, self._table(known, device), known.subnet, known.subnet_cidr, known.primary_ip,
+                known.card if known.card in self.state.stores else 0, known.primary, known.trunk,
+            )
+        ]  # fmt: skip
+
+    def _table(self, known: EniFacts, device: int) -> int:
+        if known.table >= 0:
+            return known.table
+        return MAIN_TABLE if device == 0 else device + 1
+
+    def _free_device(self) -> int:
+        taken = {eni.device for eni in self.state.enis.values()}
+        taken |= {known.device for known in self.facts.enis.values()}
+        return next(device for device in range(1, _UNKNOWN_DEVICE) if device not in taken)
+
+    def block(self, eni: EniId, cidr: CidrText) -> list[Event]:
+        """What makes a block known; nothing where it is. No address lies in two blocks: an earlier one goes."""
+        events = self.eni(eni)
+        for other, overlapping, pods in self._overlapping(eni, cidr):
+            self.report.contradict(f"{cidr} comes to {eni} while {other} has {overlapping}")
+            events.append(ev.CidrRemoved(other, overlapping, "resync", pods=pods))
+        if self.confirmed is not None:
+            self.confirmed.add(f"{eni} {cidr}")
+        known = self.state.enis.get(eni)
+        if known is None or cidr not in known.blocks:
+            events.append(ev.CidrAdded(eni, cidr))
+        return events
+
+    def _overlapping(self, eni: EniId, cidr: CidrText) -> list[tuple[EniId, CidrText, int]]:
+        base, _, length = cidr.partition("/")
+        around = prefix_of(base)
+        return [
+            (known.eni, other, block.assigned)
+            for known in self.state.enis.values()
+            for other, block in known.blocks.items()
+            if (known.eni, other) != (eni, cidr)
+            and (other == cidr or other == around or (length != "32" and prefix_of(other.partition("/")[0]) == cidr))
+        ]
+
+    def find(self, address: Ipv4Text) -> tuple[EniId, CidrText] | None:
+        """The block of the pool that an address lies in."""
+        for cidr in (single(address), prefix_of(address)):
+            for eni in self.state.enis.values():
+                if cidr in eni.blocks:
+                    return eni.eni, cidr
+        return None
+
+    def home(self, address: Ipv4Text) -> tuple[EniId, CidrText, list[Event]]:
+        """Its block, and what has to be stated first where the pool does not have it."""
+        found = self.find(address)
+        if found is not None:
+            return (*found, [])
+        for cidr in (single(address), prefix_of(address)):
+            if cidr in self.facts.homes:
+                eni = self.facts.homes[cidr]
+                self.assume("a block was in the pool before the first line that names it")
+                return eni, cidr, self.block(eni, cidr)
+        cidr = prefix_of(address) if self.state.settings.prefix_delegation else single(address)
+        device = self.facts.devices.get(address, -1)
+        eni = next((name for name, known in self.facts.enis.items() if known.device == device >= 0), UNKNOWN_ENI)
+        self.assume("the block of an address" if eni != UNKNOWN_ENI else "the ENI and the block of an address")
+        if eni == UNKNOWN_ENI:
+            self.facts.enis.setdefault(eni, EniFacts(device=_UNKNOWN_DEVICE))
+        return eni, cidr, self.block(eni, cidr)
+
+    # ---- addresses -----------------------------------------------------------------------------------------
+
+    def held(self, address: Ipv4Text) -> Sandbox | None:
+        """Who holds an address."""
+        found = self.find(address)
+        if found is None:
+            return None
+        block = self.state.enis[found[0]].blocks[found[1]]
+        record = block.records.get(block.offset(address))
+        return record.sandbox if record is not None else None
+
+    def address_of(self, sandbox: Sandbox) -> Ipv4Text:
+        """What a sandbox holds; "" for nothing."""
+        for store in self.state.stores.values():
+            place: tuple[Block, int] | None = store.owners.get(sandbox)
+            if place is not None:
+                return ip4_text(place[0].base + place[1])
+        return ""
+
+    def holding(self, container: str) -> Sandbox | None:
+        """A sandbox of this container that holds an address."""
+        return next(
+            (key for store in self.state.stores.values() for key in store.owners if key.container == container), None
+        )
+
+    def assign(self, heard: Heard, sandbox: Sandbox, address: Ipv4Text, pod: Pod) -> list[Event]:
+        """An address is given. What it contradicts is put right first."""
+        if self.confirmed is not None:
+            self.confirmed.add(sandbox.text)
+        holder, other = self.held(address), self.address_of(sandbox)
+        if holder == sandbox:
+            return []
+        events: list[Event] = []
+        if holder is not None:
+            self.report.contradict(f"{self.where(heard)}: {address} goes to {sandbox.text}, {holder.text} holds it")
+            self.assume("a release that no line tells")
+            events += self._release(address)
+        if other:
+            self.report.contradict(f"{self.where(heard)}: {sandbox.text} gets {address}, it holds {other}")
+            self.assume("a release that no line tells")
+            events += self._release(other)
+        eni, cidr, before = self.home(address)
+        return [*events, *before, ev.AddressAssigned(address, eni, cidr, sandbox, pod)]
+
+    def release(self, heard: Heard, sandbox: Sandbox | None, address: Ipv4Text, stale: bool = False) -> list[Event]:
+        """An address is given back. One that nobody is known to hold was held since before the first line."""
+        holder = self.held(address)
+        if holder is not None:
+            if sandbox is not None and holder.container != sandbox.container:
+                self.report.contradict(
+                    f"{self.where(heard)}: {sandbox.text} gives {address} back, {holder.text} holds it"
+                )
+            return self._release(address, stale)
+        if sandbox is None or stale or self._cools(address):
+            return []
+        other = self.address_of(sandbox)
+        if other:
+            self.report.contradict(f"{self.where(heard)}: {sandbox.text} gives {address} back, it holds {other}")
+            return self._release(other)
+        eni, cidr, before = self.home(address)
+        self.assume("an assignment that no line tells")
+        pod = self.facts.pods.get(sandbox.container, Pod())
+        given = ev.AddressAssigned(address, eni, cidr, sandbox, pod)
+        return [*before, given, ev.AddressReleased(address, eni, cidr)]
+
+    def _release(self, address: Ipv4Text, stale: bool = False) -> list[Event]:
+        found = self.find(address)
+        assert found is not None, f"{address} is held, so its block is known"
+        return [ev.AddressReleased(address, *found, stale)]
+
+    def _cools(self, address: Ipv4Text) -> bool:
+        """Whether it was released already: several lines tell of one release."""
+        found = self.find(address)
+        if found is None:
+            return False
+        block = self.state.enis[found[0]].blocks[found[1]]
+        return block.offset(address) in block.records
+
+
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+_ADDRESS: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_BLOCK: Final = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}})/(32|28)", re.ASCII)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 address."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def is_block(text: str) -> bool:
+    """Whether it is a secondary address (/32) or an aligned prefix (/28)."""
+    found = _BLOCK.fullmatch(text)
+    return found is not None and (found[2] == "32" or ip4(found[1]) & 0xF == 0)
+
+
+def prefix_of(address: Ipv4Text) -> CidrText:
+    """The /28 an address lies in."""
+    return f"{ip4_text(ip4(address) & ~0xF)}/{PREFIX_LENGTH}"
