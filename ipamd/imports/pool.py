@@ -127,7 +127,7 @@ class Pool:
             for known in self.state.enis.values()
             for other, block in known.blocks.items()
             if (known.eni, other) != (eni, cidr)
-            and (other == cidr or other == around or (length != "32" and prefix_of(other.partition("/")[0]) == cidr))
+            and (other in (cidr, around) or (length != "32" and prefix_of(other.partition("/")[0]) == cidr))
         ]
 
     def find(self, address: Ipv4Text) -> tuple[EniId, CidrText] | None:

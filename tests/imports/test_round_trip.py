@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from ipamd.core import views
 from ipamd.core.commands import AddNetwork, DelNetwork, Imported
 from ipamd.core.events import AddressAssigned, AssignRefused
 from ipamd.core.settings import Settings
@@ -148,8 +149,8 @@ def test_a_log_that_begins_in_the_middle_ends_right_as_far_as_it_tells(
         for event in record.events
         if isinstance(event, AddressAssigned) and line_of(event).encode() in b"".join(cut)
     }
-    ours = {pod[5]: pod[3] for pod in pool(state, engine.now)[1]}
-    theirs = {pod[5]: pod[3] for pod in pool(engine.state, engine.now)[1]}
+    ours = {view.address: view.container for view in views.pods(state)}
+    theirs = {view.address: view.container for view in views.pods(engine.state)}
     assert {address: ours.get(address) for address in given} == {address: theirs.get(address) for address in given}
     assert found.report.assumed or b"Starting L-IPAMD" in cut[0]
     assert relive(made, State(), len(made)).divergence is None

@@ -48,7 +48,7 @@ PATTERNS = {
     "C11b": rf"Successfully removed empty CIDR {CIDR} from excluded ENI {ENI}$",
     "D1": r"Received AddNetwork for NS (?P<netns>[^,]*), Sandbox (?P<cid>[^,]*), ifname (?P<ifn>\S*)$",
     "D2": r"(?P<verb>Add|Del)NetworkRequest: (?P<pb>.*)$",
-    "D4": r"Send AddNetworkReply: Success: (?P<ok>true|false) IPAddr: \[(?P<ips>.*?)\], resp: (?P<pb>.*), err: (?P<err>.*)$",
+    "D4": r"Send AddNetworkReply: Success: (?P<ok>\w+) IPAddr: \[(?P<ips>.*?)\], resp: (?P<pb>.*), err: (?P<err>.*)$",
     "D6": r"Received DelNetwork for Sandbox (?P<cid>\S*)$",
     "D13": r"Received shutdown signal, setting 'terminating' to true$",
     "E2": r"(?P<kind>IP|Prefix) pool stats for network card (?P<card>\d+): "
