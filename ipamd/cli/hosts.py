@@ -19,6 +19,7 @@ from ipamd.runtime.enilinks import EniLinks, LinkedCloud
 from ipamd.runtime.hostkernel import KernelHost, unable
 from ipamd.runtime.hostnet import Host, HostError, HostRecorder
 from ipamd.runtime.hostplan import HostOptions
+from ipamd.runtime.hosttools import Tools
 
 from .clouds import StartError, WrongOption
 
@@ -87,7 +88,7 @@ async def open_host(args: argparse.Namespace, config: Config, cloud: Ec2) -> Hos
     if args.vpc_netns is None:
         return Hosted(host, cloud)
     assert isinstance(cloud, EmbeddedCloud), "check_options let no other door pass"
-    links = EniLinks(cloud.vpc, args.vpc_netns, options.mtu)
+    links = EniLinks(cloud.vpc, Tools(args.vpc_netns), mtu=options.mtu)
     try:
         await links.open()
     except HostError as error:

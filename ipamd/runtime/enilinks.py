@@ -168,21 +168,19 @@ def router_lines(wanted: tuple[EniLink, ...], there: tuple[Link, ...], routes: t
 class EniLinks:
     """Keeps the links of one instance as its cloud has the ENIs."""
 
-    def __init__(self, vpc: Vpc, netns: str, mtu: int = 9001) -> None:
+    def __init__(self, vpc: Vpc, router: Tools, node: Tools | None = None, mtu: int = 9001) -> None:
+        """`router`: tools of the namespace that plays the VPC; `node`: of the node's, by default this process's."""
         self._vpc = vpc
-        self._netns = netns
+        self._router = router
+        self._node = node or Tools()
         self._mtu = mtu
-        self._node = Tools()
-        self._router = Tools(netns)
 
     async def open(self) -> None:
         """Make the router ready, and every link that is missing. Raises `HostError`."""
         names = await self._node.run("ip", "netns", "list")
-        if self._netns not in (line.split()[0] for line in names.splitlines() if line.strip()):
-            raise HostError(
-                f"network namespace {self._netns!a}",
-                f"is not there; make it first: ip netns add {self._netns}",
-            )
+        netns = self._router.netns
+        if netns not in (line.split()[0] for line in names.splitlines() if line.strip()):
+            raise HostError(f"network namespace {netns!a}", f"is not there; make it first: ip netns add {netns}")
         await self._router.sysctl(ROUTER_SYSCTLS)
         await self._router.batch(["link set dev lo up"])
         await self.align()
@@ -191,17 +189,17 @@ class EniLinks:
         """Make and remove what differs; nothing where all is as the cloud has it. Raises `HostError`."""
         wanted = links_of(self._vpc)
         here = await self._node.listed(Link, "addr", "show")
-        there = await self._router.listed(Link, "addr", "show")
+        there = await self._ends()
         stale = stale_lines(wanted, here, there, owner_of(self._vpc))
         if stale:
             await self._router.batch(stale)
             here = await self._node.listed(Link, "addr", "show")
         self._refuse_taken(wanted, here)
         default = bool(await self._node.listed(Route, "-4", "route", "show", "default"))
-        made = node_lines(wanted, here, self._netns, self._mtu, default)
+        made = node_lines(wanted, here, self._router.netns, self._mtu, default)
         if made or stale:
             await self._node.batch(made)
-            there = await self._router.listed(Link, "addr", "show")
+            there = await self._ends()
         routes = await self._router.listed(Route, "-4", "route", "show", "table", "main")
         aliases = {link.ifname: link.ifalias for link in there}
         fresh = [link.far for link in wanted if aliases.get(link.far) != link.alias]
@@ -209,6 +207,12 @@ class EniLinks:
             # Before the alias, which says that an end is ready. Else proxied answers take up to 0.8 s.
             await self._router.sysctl({f"net/ipv4/neigh/{far}/proxy_delay": "0" for far in fresh})
         await self._router.batch(router_lines(wanted, there, routes))
+
+    async def _ends(self) -> tuple[Link, ...]:
+        """The router's links; only `ip link` tells the alias, only `ip addr` the addresses."""
+        aliases = {link.ifname: link.ifalias for link in await self._router.listed(Link, "link", "show")}
+        held = await self._router.listed(Link, "addr", "show")
+        return tuple(msgspec.structs.replace(link, ifalias=aliases.get(link.ifname, "")) for link in held)
 
     def _refuse_taken(self, wanted: tuple[EniLink, ...], here: tuple[Link, ...]) -> None:
         macs = {link.ifname: link.address for link in here}

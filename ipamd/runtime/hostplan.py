@@ -193,12 +193,17 @@ def prune_lines(seen: HostView, call: PrunePodRules) -> list[str]:
 
 
 def refresh_lines(seen: HostView, call: RefreshPodRules) -> list[str]:
-    """NETW-6: the table is the last rule's own, as the pod has been using it."""
+    """NETW-6: the table is the last rule's own, as the pod has been using it.
+
+    The old ones go first: to the kernel a rule without `to` is there already if one with it is.
+    """
     lines = []
     for address, _ in call.pods:
         there = _from(seen, address)
-        if there:
-            lines += _only(seen, there, [Rule(FROM_POD_PRIORITY, there[-1].table, address)])
+        wanted = Rule(FROM_POD_PRIORITY, there[-1].table if there else "", address)
+        if there and there != [wanted]:
+            lines += [f"rule del {rule.words}" for rule in there]
+            lines.append(f"rule add {wanted.words}")
     return lines
 
 

@@ -20,11 +20,11 @@ TOOLS = ("ip", "iptables", "nft", "busybox")
 
 
 def why_not() -> str:
-    """Why this machine cannot show it; "" if it can, and always "" on CI, where it must."""
-    if os.environ.get("CI"):
-        return ""
+    """Why this machine cannot show it; "" if it can. CI as root must: it installs the tools itself."""
     if os.geteuid() != 0:
         return "network namespaces want root"
+    if os.environ.get("CI"):
+        return ""
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
     return f"not installed: {', '.join(lacking)}" if lacking else ""
 
@@ -68,16 +68,20 @@ class Netns:
         return self.answers("busybox", "ping", "-c", "1", "-W", "3", address)
 
     def network(self) -> dict[str, Any]:
-        """Its whole state but for counters, ages and indexes, as data."""
+        """Its whole state but for counters, ages and indexes, as data.
+
+        What the kernel makes of IPv6 by itself comes and goes with its own timers, and is left out.
+        """
         links = [
-            {key: link.get(key) for key in ("ifname", "address", "mtu", "flags", "ifalias")}
-            | {"addresses": sorted(f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"])}
+            {key: link.get(key) for key in ("ifname", "address", "mtu", "flags")}
+            | {"addresses": sorted(f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if not _own(a["local"]))}
             for link in self.seen("addr", "show")
         ]
         routes = [
             {key: value for key, value in route.items() if key not in ("flags", "ifindex")}
             for family in ("-4", "-6")
             for route in self.seen(family, "route", "show", "table", "all")
+            if not _own(route["dst"])
         ]
         rules = [rule for family in ("-4", "-6") for rule in self.seen(family, "rule", "show")]
         neighbours = [n for n in self.seen("neigh", "show", "nud", "permanent")]
@@ -99,10 +103,15 @@ class Netns:
 class NodeDaemon(Spawned):
     """`ipamd run --host netlink` in a node's namespace."""
 
-    def __init__(self, node: Netns, vpc: Netns, state_dir: Path, *options: str) -> None:
-        self._inside = ("ip", "netns", "exec", node.name)
+    def __init__(self, node: Netns, vpc: Netns, state_dir: Path, *options: str, inside: tuple[str, ...] = ()) -> None:
+        """`inside`: words that start it elsewhere than in the node's namespace."""
         words = ("--host", "netlink", "--vpc-netns", vpc.name, *options)
-        super().__init__(state_dir, *words, prefix=self._inside)
+        super().__init__(state_dir, *words, prefix=inside or ("ip", "netns", "exec", node.name))
+
+
+def _own(address: str) -> bool:
+    """Link-local and multicast: the kernel's own."""
+    return address.startswith(("fe80:", "ff00:"))
 
 
 @contextmanager

@@ -214,7 +214,7 @@ def test_a_recovered_pods_rules_become_one() -> None:
     call = RefreshPodRules((("10.0.0.15", 2), ("10.0.0.25", 3), ("10.0.0.5", 254)))
 
     assert refresh_lines(HostView(rules=old), call) == [
-        "rule add from 10.0.0.15 lookup 2 priority 1536",
         "rule del from 10.0.0.15 to 10.0.0.0/16 lookup 2 priority 1536",
         "rule del from 10.0.0.15 to 10.1.0.0/16 lookup 2 priority 1536",
+        "rule add from 10.0.0.15 lookup 2 priority 1536",
     ]
