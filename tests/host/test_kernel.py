@@ -118,7 +118,7 @@ def test_a_grown_eni_is_set_up_as_upstream_does_it(tmp_path: Path) -> None:
     """Link, address, table 2 with the subnet's gateway, rule 32765; main has no route over it."""
 
     async def grows(node: Node, vpc: Netns, _: Netns) -> None:
-        eni, _ = await node.grow(1)
+        eni = (await node.grow(1))[0]
 
         link = next(link for link in node.netns.seen("addr", "show") if link["address"] == eni.mac)
         held = [a for a in link["addr_info"] if a["family"] == "inet"]
@@ -139,7 +139,7 @@ def test_what_is_set_up_twice_is_as_if_once(tmp_path: Path) -> None:
     """A restarted daemon asks for it all again: nothing of the node or of the VPC changes, chains included."""
 
     async def again(node: Node, vpc: Netns, _: Netns) -> None:
-        eni, _ = await node.grow(1)
+        eni = (await node.grow(1))[0]
         before = node.netns.network(), vpc.network()
 
         await node.begin()
@@ -221,7 +221,7 @@ def test_traffic_out_of_the_vpc_has_the_nodes_address(tmp_path: Path, external: 
         outside.ip("addr", "add", f"{OUTSIDE}/24", "dev", "eth0")
         outside.ip("link", "set", "eth0", "up")
         outside.ip("route", "add", node.primary, "via", "198.51.100.254")
-        eni, _ = await node.grow(1)
+        eni = (await node.grow(1))[0]
         with namespaces("pod") as (pod,):
             node.pod(pod, eni.addresses[0], 2)
 
