@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 T ?=
 
-.PHONY: help venv test lint bench demo proto limits constraints clean
+.PHONY: help venv test lint trace bench demo proto limits constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    a pod gets an address: daemon, plugin, kill -9, replay, on the embedded cloud"
 	@echo "make test    all tests; make test T='tests/core -k cooldown' passes arguments on to pytest"
 	@echo "make lint    ruff, mypy --strict, import contracts, repository rules"
+	@echo "make trace   each clause of upstream's behaviour and the tests that show it; T=--missing: those without"
 	@echo "make bench   the benchmarks, as ratios within one run"
 	@echo "make proto   ipamd/rpc again from proto/"
 	@echo "make limits  the vCPUs of the instance types again, from moto's table"
@@ -39,6 +40,9 @@ lint: $(STAMP)
 	$(BIN)/mypy $(wildcard ipamd cni_plugin tests demo)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_tidy.py
+
+trace: $(STAMP)
+	@$(BIN)/python -m tests.trace $(T)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(T)
