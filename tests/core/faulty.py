@@ -1,7 +1,7 @@
 """Lives of a node under one fault each: every request of EC2 and metadata, each way it can go wrong, each occurrence.
 
-    cases(life)     all of them, generated from what the life asks when nothing goes wrong
-    Case.ended()    what is not right once faults have stopped; empty when all is
+cases(life)     all of them, generated from what the life asks when nothing goes wrong
+Case.ended()    what is not right once faults have stopped; empty when all is
 """
 
 from __future__ import annotations
