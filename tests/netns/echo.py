@@ -19,11 +19,13 @@ IDENT = 0x6970
 def unanswered(netns: str, addresses: Iterable[str], seconds: float = 5) -> set[str]:
     """Those of `addresses` that do not answer a request from `netns` in time."""
     left = set(addresses)
-    with Namespace(path_of(netns)):
+    place = Namespace(path_of(netns))
+    with place:
         doors = {
             4: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
             6: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6),
         }
+    place.close()  # or the namespace would outlive its deletion
     end = time.monotonic() + seconds
     try:
         while left and time.monotonic() < end:
