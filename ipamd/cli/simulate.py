@@ -21,7 +21,7 @@ from ipamd.sim.engine import Crashed, Engine, Sink
 from ipamd.sim.scenario import NO_LIMIT, Scenario, Settled, live, node
 from ipamd.sim.settle import LIMIT, QUIET
 
-from . import output
+from . import output, simulate_windows
 
 PROG = "ipamd simulate"
 PARITY = "UPSTREAM_PARITY"
@@ -40,8 +40,11 @@ t3.small) unless it is told otherwise; here there is no limit unless --max-pods
 is given. With --max-pods 0 the pool never grows, as on a node without any.
 Exit code: 0 the simulation ran (settled or not), 1 it failed, 2 wrong usage.
 
-example: ipamd simulate --instance-type t3.small --pods 58 \\
-             --set ENABLE_PREFIX_DELEGATION=true
+examples:
+  ipamd simulate --instance-type t3.small --pods 58 \\
+      --set ENABLE_PREFIX_DELEGATION=true
+  ipamd simulate --os windows --instance-type c5.large --pods 12 \\
+      --config enable-windows-prefix-delegation=true --config warm-ip-target=5
 """
 
 
@@ -59,13 +62,17 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument("--os", choices=("linux", "windows"), default="linux", help="of the node (default %(default)s)")
     made.add_argument("--instance-type", default="m5.large", metavar="T", help="default %(default)s")
     text = "pods that come (default 0); refused ones do not retry"
     made.add_argument("--pods", type=_whole, default=0, metavar="N", help=text)
     made.add_argument("--delete", type=_whole, default=0, metavar="N", help="how many of them go again; seeded choice")
     made.add_argument("--all-at-once", action="store_true", help="pods come, and go, in one moment; settle after all")
-    made.add_argument("--settle", type=float, default=QUIET // SECOND, metavar="SECONDS", help="default %(default)s")
+    text = f"default {QUIET // SECOND}, with --os windows {simulate_windows.QUIET_SECONDS}"
+    made.add_argument("--settle", type=float, metavar="SECONDS", help=text)
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
+    text = "with --os windows: one key of ConfigMap amazon-vpc-cni; enable-windows-ipam is true unless given"
+    made.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "pods that the node may have (default: no limit); 0: the pool never grows"
     made.add_argument("--max-pods", type=_whole, metavar="N", help=text)
     made.add_argument("--subnet", default=DEFAULT_SUBNET, metavar="CIDR", help="default %(default)s")
@@ -83,6 +90,12 @@ def _whole(text: str) -> int:
 
 
 def _simulate(args: argparse.Namespace, argv: list[str]) -> int:
+    _check_counts(args)
+    if args.os == "windows":
+        with _recording(args.journal) as sink:
+            return simulate_windows.run(args, sink)
+    if args.config:
+        raise output.Usage("--config: only --os windows has a ConfigMap; --set NAME=VALUE sets a daemon's variables")
     scenario, config = _scenario(args)
     with _recording(args.journal) as sink:
         try:
@@ -115,14 +128,18 @@ def lived(scenario: Scenario, engine: Engine, again: str) -> Settled | None:
         return None
 
 
-def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
-    """What was asked for. Raises `Usage`."""
+def _check_counts(args: argparse.Namespace) -> None:
+    """What may be asked of a node of either kind. Raises `Usage`."""
     if args.pods > PODS_MAX:
         raise output.Usage(f"--pods {args.pods}: want {PODS_MAX} at most")
     if args.delete > args.pods:
         raise output.Usage(f"--delete {args.delete}: only {args.pods} pods come; raise --pods or lower --delete")
-    if not 0 < args.settle <= LIMIT_SECONDS:
+    if args.settle is not None and not 0 < args.settle <= LIMIT_SECONDS:
         raise output.Usage(f"--settle {args.settle:g}: want more than 0 and at most {LIMIT_SECONDS} seconds")
+
+
+def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
+    """What was asked for. Raises `Usage`."""
     try:
         limits = limits_of(args.instance_type)
         config = load(os.environ, args.set)
@@ -137,7 +154,7 @@ def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
         pods=args.pods,
         delete=args.delete,
         all_at_once=args.all_at_once,
-        quiet=int(args.settle * SECOND),
+        quiet=int(args.settle * SECOND) if args.settle is not None else QUIET,
         subnet=args.subnet,
         max_pods=NO_LIMIT if args.max_pods is None else args.max_pods,
         latency=args.latency,
