@@ -13,6 +13,7 @@ OURS = WindowsQuirks()
 STRICT = windows_quirks(Quirks(**dict.fromkeys(Quirks.__struct_fields__, True)))
 """`UPSTREAM_PARITY=strict`."""
 NOW: Instant = 1_800_000_000_000_000_000
+TWO_WARM = Targets(2, 0)
 ROOMY = "c5.xlarge"
 """14 slots, as the model of the prefix vectors."""
 WIDE = "m5.4xlarge"
@@ -21,7 +22,7 @@ WIDE = "m5.4xlarge"
 
 def pool(
     kind: PoolKind = "secondary", capacity: int = 7, *, used: int = 0, warm: int = 0, cooling: int = 0,
-    pc: int = 0, pd: int = 0, targets: Targets = Targets(2, 0),
+    pc: int = 0, pd: int = 0, targets: Targets = TWO_WARM,
 ) -> Pool:  # fmt: skip
     """A pool with so many addresses in each state. In a prefix pool `warm` counts whole free prefixes."""
     made = Pool(kind, capacity, targets, NOW)

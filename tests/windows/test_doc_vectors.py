@@ -32,7 +32,7 @@ S-19 - 6 0 6 6|S-19 - 6 3 6 3|S-20 6 3 0 6 6|S-21 4 8 0 8 8|S-22 4 2 2 6 4
 
 
 def _rows(table: str) -> list[object]:
-    found = []
+    found: list[object] = []
     for line in table.strip().replace("\n", "|").split("|"):
         name, *figures = line.split()
         found.append(pytest.param(figures, id="-".join((name, *figures)), marks=spec(name)))

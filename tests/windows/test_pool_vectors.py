@@ -220,7 +220,7 @@ V-78 -100 0 0 0 0 3|V-79 0 -1 0 0 0 3|V-79 0 -10 0 0 0 3|V-79 0 -100 0 0 0 3
 
 
 def _rows() -> list[object]:
-    found = []
+    found: list[object] = []
     for text in SECONDARY.strip().replace("\n", "|").split("|"):
         name, *figures = text.split()
         found.append(pytest.param(*map(int, figures), id=f"{name}:{figures[0]}/{figures[1]}", marks=spec(name)))
