@@ -9,8 +9,8 @@ A call is performed only after its `CallStarted` is on disk, in its lane (WIN-12
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, NamedTuple, Protocol
 
 from ipamd.core import events as ev
 from ipamd.core.calls import (
@@ -38,7 +38,6 @@ NOTES_MAX: Final = 5000
 """Events that may wait to be posted; those above it are dropped, and that is said."""
 
 Settled = Callable[[CallId, Outcome], None]
-T = TypeVar("T")
 
 
 class Writes(Protocol):
@@ -163,7 +162,7 @@ class ControllerPerformer:
         if call.value == 0 or node.capacity.get(call.resource) != str(call.value):
             await self._writes.advertise(node, call.resource, call.value)
 
-    def post(self, note: Note, spawn: Callable[[Awaitable[None]], None]) -> None:
+    def post(self, note: Note, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Post a Kubernetes event some time soon; never more than `NOTES_MAX` wait."""
         if len(self._notes) >= NOTES_MAX:
             dropped = self._notes.popleft()
