@@ -11,6 +11,7 @@ import sys
 DISTRIBUTION = "ipamd-emulator"
 COMMANDS = {
     "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
+    "controller": ("controller", "the Windows half: addresses for the pods of many nodes, over a Kubernetes API"),
     "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
     "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),
@@ -58,7 +59,7 @@ def _dispatch(words: list[str]) -> int:
         case name if name in COMMANDS:
             from importlib import import_module
 
-            if name == "run":
+            if name in ("run", "controller"):
                 _end_quietly_on_sigterm()
             code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").main(words[1:])
             return code

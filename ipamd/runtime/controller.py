@@ -47,6 +47,8 @@ CHAIN_MAX: Final = 1_000_000
 API_QPS: Final = 20.0
 API_BURST: Final = 30
 """WIN-135."""
+LAG_MAX: Final = 28.0
+"""Seconds: WIN-134's time limit of a check."""
 RECORDS_OF: Final = "controller"
 """The member `node` of every record: what it is about stands in its events."""
 NAMED_NODE: Final = frozenset(
@@ -138,6 +140,19 @@ class Controller:
     def lag_seconds(self) -> float:
         """Age of the oldest record that is not known to be durable."""
         return self.datastore.lag_seconds if self.datastore is not None else 0.0
+
+    def checks(self) -> dict[str, str]:
+        """WIN-134: what is wrong, by upstream's name of the check; "" for what is well."""
+        informers = self.informers
+        waiting = "the first list has not come"
+        found = {"health-cm-controller": "" if informers.config.synced.is_set() else waiting}
+        found["health-deploy-controller"] = "" if informers.legacy.synced.is_set() else waiting
+        if self.leading:
+            found["health-pod-controller"] = "" if informers.pods.synced.is_set() else waiting
+            found["health-node-controller"] = "" if informers.nodes.synced.is_set() else waiting
+            lag = self.lag_seconds
+            found["health-root-manager-ping"] = "" if lag < LAG_MAX else f"the disk is {lag:.0f} s behind"
+        return found
 
     # ---- life --------------------------------------------------------------------------------------------------
 

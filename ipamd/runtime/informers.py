@@ -27,6 +27,7 @@ from ipamd.core.windows_commands import (
     PodSeen,
     WindowsPod,
 )
+from ipamd.core.windows_config import complaints
 from ipamd.k8s.control_views import CniNodeRow, ConfigMapView, ControlledNode, ControlledPod, Named
 from ipamd.k8s.port import Item, Source
 from ipamd.k8s.reflector import Changed, Reflector
@@ -114,6 +115,7 @@ class Informers:
         self._spawn(self.accounts.run(), "watch service accounts")
         await self.config.synced.wait()
         await self.legacy.synced.wait()
+        self._complain()
 
     async def watch_cluster(self) -> None:
         """Begin to watch pods and nodes, and return when the first lists are in."""
@@ -191,7 +193,13 @@ class Informers:
             self._warn(f"watch of {what}: {why}; listed or watched again by itself")
         self._troubled[what] = why
 
+    def _complain(self) -> None:
+        """What in the ConfigMap cannot be meant (WIN-3, WIN-4, WIN-10)."""
+        for text in complaints(self.data):
+            self._warn(f"ConfigMap {NAMESPACE}/{CONFIG_MAP}: {text}")
+
     def _config_changed(self, _: Changed[ConfigMapView]) -> None:
+        self._complain()
         self.told(ConfigSeen(self.data))
 
     def _legacy_changed(self, _: Changed[Named]) -> None:

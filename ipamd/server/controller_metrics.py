@@ -73,8 +73,6 @@ PLAIN: Final[Mapping[str, str]] = {
     "num_unassigned_private_ip_address": "Addresses that were to be given back",
     "num_unassigned_ipv4_prefixes": "Prefixes that were to be given back",
     "node_termination_eni_cleanup_failures_total": "Interfaces that were left when their node went",
-    "recreate_cniNode_call_count": "CNINodes made anew because they had gone",
-    "recreate_cniNode_err_count": "Such attempts that failed",
 }
 LABELLED: Final[Mapping[str, tuple[str, str]]] = {
     "jobs_submitted_count": ("resource", "Jobs queued"),
@@ -94,20 +92,26 @@ LABELLED: Final[Mapping[str, tuple[str, str]]] = {
 """Counters with one label. Two names are misspelt upstream, and so here."""
 
 
-class ControllerMetrics:
-    """Fed by records, requests, writes and jobs; read at a scrape."""
+class Figures(NamedTuple):
+    """What is asked at a scrape."""
 
-    def __init__(
-        self,
-        state: Callable[[], State],
-        leading: Callable[[], bool],
-        lag: Callable[[], float],
-        recreated: Callable[[], tuple[int, int]] = lambda: (0, 0),
-    ) -> None:
+    leading: bool = False
+    lag_seconds: float = 0.0
+    recreated: int = 0
+    """CNINodes made anew, and how often that failed."""
+    recreate_failed: int = 0
+    policies: int = 0
+    """SecurityGroupPolicies."""
+    leaked: int = 0
+    """Branch interfaces of nobody, as the last round of the cleaner found them."""
+
+
+class ControllerMetrics:
+    """Fed by records, requests, writes and jobs; `state` and `now` are asked at a scrape."""
+
+    def __init__(self, state: Callable[[], State], now: Callable[[], Figures]) -> None:
         self._state = state
-        self._leading = leading
-        self._lag = lag
-        self._recreated = recreated
+        self._now = now
         named = dict(PLAIN)
         for action, known in ACTIONS.items():
             named[f"{known.stem}_{known.ending}_count"] = f"{action} requests"
@@ -172,26 +176,25 @@ class ControllerMetrics:
         judged = state.windows.conditions
         yield gauge("windows_ipam_enabled", "Whether Windows IPAM is on", judged.ipam)
         yield gauge("windows_prefix_delegation_enabled", "Whether prefixes are delegated", judged.prefix_delegation)
-        yield gauge("sgp_enabled", "Whether some SecurityGroupPolicy exists", 0)
-        recreated = dict(zip(("call", "err"), self._recreated(), strict=True))
-        for name, counter in self._counters.items():
-            if name.startswith("recreate_cniNode"):
-                yield _single(name, counter.documentation, recreated[name.split("_")[2]])
-            else:
-                yield counter.metric()
+        now = self._now()
+        yield gauge("sgp_enabled", "Whether some SecurityGroupPolicy exists", now.policies > 0)
+        for counter in self._counters.values():
+            yield counter.metric()
+        yield _single("recreate_cniNode_call_count", "CNINodes made anew because they had gone", now.recreated)
+        yield _single("recreate_cniNode_err_count", "Such attempts that failed", now.recreate_failed)
         yield self._latency.metric()
-        for name in ("vpc_cni_created_available_eni_count", "vpc_rc_created_available_eni_count", "leaked_eni_count"):
-            yield gauge(name, "Interfaces of nobody, as the last round of the cleaner saw them", 0)
-        yield from self._ours(state)
+        for name in ("vpc_rc_created_available_eni_count", "leaked_eni_count"):
+            yield gauge(name, "Branch interfaces of nobody, as the last round of the cleaner found them", now.leaked)
+        yield from self._ours(state, now)
         yield from self._process.collect()
 
-    def _ours(self, state: State) -> Iterator[Metric]:
+    def _ours(self, state: State, now: Figures) -> Iterator[Metric]:
         cluster = state.windows
-        yield gauge("ipamd_controller_leading", "Whether this replica acts", self._leading())
+        yield gauge("ipamd_controller_leading", "Whether this replica acts", now.leading)
         yield gauge("ipamd_controller_nodes", "Nodes that are known", len(cluster.nodes))
         yield gauge("ipamd_controller_pods_waiting", "Pods that wait for an address", len(cluster.waiting))
         yield gauge("ipamd_controller_calls_in_flight", "Calls that have not come back", len(state.calls))
-        yield gauge("ipamd_journal_lag_seconds", "Age of the oldest record that is not yet on disk", self._lag())
+        yield gauge("ipamd_journal_lag_seconds", "Age of the oldest record not yet on disk", now.lag_seconds)
         pools = Metric("ipamd_controller_pool_addresses", "Addresses of all nodes, by resource and state", "gauge")
         for resource, kind in RESOURCES.items():
             totals = dict.fromkeys(("used", "warm", "cooling", "capacity"), 0)
