@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,7 +150,7 @@ def address_of(api: Api, name: str) -> str | None:
 
 def addressed(api: Api, names: list[str]) -> dict[str, str]:
     """Wait until all pods have addresses; pod -> address."""
-    return {name: until(f"an address for {name}", lambda name=name: address_of(api, name)) for name in names}
+    return {name: until(f"an address for {name}", partial(address_of, api, name)) for name in names}
 
 
 def capacity_of(api: Api, node: str) -> str | None:
