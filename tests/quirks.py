@@ -115,6 +115,42 @@ SWITCHED: Final = (
         "a tag somebody mistyped is no reason to delete what may be in use in a minute",
     ),
     switched(
+        "last_store_by_index",
+        ("RPC-40", "RPC-57"),
+        "the last store is told by its card's index: with gaps among the cards a pod without an address, and the "
+        "release of an unknown one, succeed with nothing",
+        "the last store is the last one",
+        "a pod without an address would be told that it has one",
+    ),
+    switched(
+        "repeated_add_per_store",
+        ("RPC-31", "DM-17"),
+        "a repeated ADD asks store by store, so a pod with an address of card 1 may get a second one of card 0",
+        "it gets the address that it has, whichever card it is of",
+        "a retry must not change a pod's address, nor leak one",
+    ),
+    switched(
+        "card_surplus_in_addresses",
+        ("POOL-12",),
+        "on cards > 0 surplus prefixes are counted in addresses: an idle prefix is given back and asked for again",
+        "surplus is counted in prefixes on every card",
+        "the prefix would come and go for ever",
+    ),
+    switched(
+        "excluded_cleanup_first_card",
+        ("POOL-48",),
+        "at start only excluded ENIs of card 0 give back what is unused",
+        "those of every card do",
+        "what nobody may use is kept from others",
+    ),
+    switched(
+        "ipv6_block_gauge_sinks",
+        ("DM-26",),
+        "in IPv6 mode the gauge of pods per block falls with each release and never rises",
+        "it counts the pods",
+        "a negative number of pods says nothing",
+    ),
+    switched(
         "keeps_serving_after_sigterm",
         ("RPC-8",),
         "SIGTERM only stops scaling; the process serves until it is killed",

@@ -47,7 +47,6 @@ def test_an_unknown_instance_type(tmp_path: Path) -> None:
     [
         ("NETWORK_POLICY_ENFORCING_MODE", "sometimes", ("NETWORK_POLICY_ENFORCING_MODE", "want", "standard")),
         ("ENABLE_IPv4", "false", ("ENABLE_IPv4=false", "exactly one address family")),
-        ("ENABLE_MULTI_NIC", "true", ("ENABLE_MULTI_NIC=true", "not supported yet")),
         ("UPSTREAM_PARITY", "mostly", ("UPSTREAM_PARITY", "mostly", "want strict")),
     ],
 )

@@ -86,7 +86,7 @@ async def open_cloud(args: argparse.Namespace, config: Config, state_dir: Path, 
         case "aws":
             return await _aws(args, config)
         case _:
-            return await _embedded(args, state_dir, clock)
+            return await _embedded(args, config, state_dir, clock)
 
 
 def vpc_cidrs_of(door: str, daemon: Daemon) -> VpcCidrs:
@@ -109,8 +109,9 @@ def vpc_cidrs_of(door: str, daemon: Daemon) -> VpcCidrs:
     return remembered
 
 
-async def _embedded(args: argparse.Namespace, state_dir: Path, clock: SystemClock) -> Opened:
-    options = CloudOptions(instance_type=args.instance_type, subnet=args.subnet, latency=args.latency)
+async def _embedded(args: argparse.Namespace, config: Config, state_dir: Path, clock: SystemClock) -> Opened:
+    ipv6 = config.options.ipv6
+    options = CloudOptions(args.instance_type, args.subnet, latency=args.latency, ipv6=ipv6)
     try:
         if args.instance_type is not None:
             limits_of(args.instance_type)

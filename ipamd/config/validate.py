@@ -14,10 +14,8 @@ from .options import Chosen
 from .parse import Value
 
 _NOT_YET: Final = {
-    "ENABLE_IPv6": "IPv6",
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "custom networking (ENIConfig)",
     "ENABLE_POD_ENI": "pod ENI (security groups for pods)",
-    "ENABLE_MULTI_NIC": "multi-NIC",
     "ANNOTATE_POD_IP": "the pod annotation, which needs the API server,",
 }
 
@@ -45,7 +43,7 @@ def validate(values: Mapping[str, Value], quirks: Quirks, *, prefix_delegation_s
         want = "an instance type on Nitro or bare metal"
         warnings.append(ConfigWarning("ENABLE_PREFIX_DELEGATION", "true", want, "using false"))
         prefixes = False
-    if prefixes and not any(
+    if prefixes and not chosen.flag("ENABLE_IPv6") and not any(
         chosen.count(name) for name in ("WARM_IP_TARGET", "WARM_PREFIX_TARGET", "MINIMUM_IP_TARGET")
     ):
         want = "a warm target > 0 with prefix delegation: WARM_PREFIX_TARGET, WARM_IP_TARGET or MINIMUM_IP_TARGET"
@@ -94,5 +92,7 @@ def _settings(chosen: Chosen, quirks: Quirks, prefixes: bool) -> Settings:
         network_policy_mode=chosen.text("NETWORK_POLICY_ENFORCING_MODE"),
         external_snat=chosen.flag("AWS_VPC_K8S_CNI_EXTERNALSNAT"),
         exclude_snat_cidrs=chosen.list("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
+        ipv6=chosen.flag("ENABLE_IPv6"),
+        multi_nic=chosen.flag("ENABLE_MULTI_NIC"),
         quirks=quirks,
     )

@@ -2,7 +2,9 @@
 
 Node init, reconciliation and a freshly grown ENI walk the same steps; what a failure means is the owner's to say.
 
-    tag -> check -> host -> ready -> next candidate
+    tag -> check -> [read_prefix -> assign_prefix] -> host -> ready -> next candidate
+
+The middle is IPv6's: an ENI has one /80, its first, or it is given one (V6-4).
 """
 
 from __future__ import annotations
@@ -10,15 +12,29 @@ from __future__ import annotations
 import msgspec
 
 from . import events as ev
-from .calls import UNAUTHORIZED, CreateTags, DescribeSubnets, Failed, Lost, Outcome, SetUpEni, SubnetsView, View
-from .state import State
+from .calls import (
+    UNAUTHORIZED,
+    AssignIpv6Addresses,
+    CreateTags,
+    DescribeNetworkInterfaces,
+    DescribeSubnets,
+    EnisView,
+    Failed,
+    Granted,
+    Lost,
+    Outcome,
+    SetUpEni,
+    SubnetsView,
+    Succeeded,
+    View,
+)
+from .cards import INSTANCE_TAG
+from .state import Eni, State
 from .steps import TAG_BACKOFF, Want, logged
 from .subnets import excluded
-from .types import PREFIX_LENGTH, SECOND, CidrText, EniId, Instant, single
+from .types import PREFIX6_LENGTH, PREFIX_LENGTH, SECOND, CidrText, Instant, single
 from .work import Adoption, Candidate
 
-NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
-INSTANCE_TAG = "node.k8s.amazonaws.com/instance_id"
 CREATED_AT = "node.k8s.amazonaws.com/createdAt"
 MAIN_TABLE = 254
 HOST_TRIES = 6
@@ -26,6 +42,7 @@ HOST_TRIES = 6
 HOST_PAUSE = 10 * SECOND
 LINK_NOT_FOUND = "setupENINetwork: failed to find the link which uses MAC address"
 """INIT-34: with this text in the error a retry is pointless."""
+_BLOCKS = (f"/{PREFIX_LENGTH}", f"/{PREFIX6_LENGTH}")
 
 
 class Stuck(msgspec.Struct, frozen=True):
@@ -54,32 +71,15 @@ def cluster_tags(state: State) -> dict[str, str]:
 
 
 def missing_tags(state: State, candidate: Candidate) -> dict[str, str]:
-    """What CreateTags has to send (EC2-15); nothing while provisioning is disabled (INIT-24)."""
-    if state.settings.provisioning_disabled:
+    """What CreateTags has to send (EC2-15); nothing for a trunk or while provisioning is disabled (INIT-24)."""
+    if state.settings.provisioning_disabled or candidate.kind == "trunk":
         return {}
     return {key: value for key, value in cluster_tags(state).items() if candidate.tags.get(key) != value}
 
 
-def unmanaged(state: State, tags: dict[EniId, dict[str, str]]) -> tuple[EniId, ...]:
-    """Which of the described ENIs are none of ours (DM-48), sorted; what was known while nothing was described.
-
-    An ENI tagged for another instance is ours unless MANAGE_UNTAGGED_ENI is off (DM-49).
-    """
-    if not tags:
-        return state.unmanaged
-    return tuple(sorted(eni for eni, own in tags.items() if eni != state.node.primary_eni and _shunned(state, own)))
-
-
-def _shunned(state: State, tags: dict[str, str]) -> bool:
-    marked = tags.get(NO_MANAGE_TAG)
-    if marked is not None:
-        return marked == "true"
-    return not state.settings.manage_untagged_eni and tags.get(INSTANCE_TAG) != state.node.instance
-
-
-def start(state: State, queue: tuple[Candidate, ...]) -> Adoption:
+def start(state: State, queue: tuple[Candidate, ...], excluded: tuple[str, ...] | None = None) -> Adoption:
     """An adoption of these candidates, the steps that need nothing already passed."""
-    return _skip(state, Adoption(queue))
+    return _skip(state, Adoption(queue, excluded=excluded))
 
 
 def _skip(state: State, adoption: Adoption) -> Adoption:
@@ -90,6 +90,8 @@ def _skip(state: State, adoption: Adoption) -> Adoption:
     if step == "tag" and not missing_tags(state, head):
         step = "check"
     if step == "check" and (not state.settings.subnet_discovery or adoption.excluded is not None):
+        step = "read_prefix"
+    if step == "read_prefix" and (not state.settings.ipv6 or head.kind == "trunk"):
         step = "host"
     if step == "host" and (head.eni == state.node.primary_eni or (head.device == 0 and head.card == 0)):
         step = "ready"
@@ -104,9 +106,16 @@ def want(state: State, adoption: Adoption) -> Want:
             return Want(call=CreateTags(head.eni, missing_tags(state, head)), due=adoption.due)
         case "check":
             return Want(look=DescribeSubnets(), due=adoption.due)
+        case "read_prefix":
+            return Want(look=DescribeNetworkInterfaces((head.eni,)), due=adoption.due)
+        case "assign_prefix":
+            return Want(call=AssignIpv6Addresses(head.eni), due=adoption.due)
         case "host":
             table = route_table(head.card, head.device)
-            call = SetUpEni(head.eni, head.mac, head.device, table, head.primary_ip, head.subnet_cidr)
+            trunk = head.kind == "trunk"
+            call = SetUpEni(
+                head.eni, head.mac, head.device, table, head.primary_ip, head.subnet_cidr, head.card, trunk
+            )
             return Want(call=call, due=adoption.due)
         case "ready":
             return Want(due=adoption.due)
@@ -114,6 +123,8 @@ def want(state: State, adoption: Adoption) -> Want:
 
 def settled(state: State, adoption: Adoption, outcome: Outcome, now: Instant, retry_host: bool) -> Adoption | Stuck:
     """Where the outcome of a tag or host call leads. `retry_host`: 10 s apart, as at init (INIT-34)."""
+    if adoption.step == "assign_prefix":
+        return _prefix_assigned(state, adoption, outcome)
     if not isinstance(outcome, Failed | Lost):
         step = "check" if adoption.step == "tag" else "ready"
         return _skip(state, msgspec.structs.replace(adoption, step=step, attempt=0, due=0))
@@ -127,16 +138,50 @@ def settled(state: State, adoption: Adoption, outcome: Outcome, now: Instant, re
     return Stuck(adoption.step, outcome, tries)
 
 
+def observed(state: State, adoption: Adoption, seen: View | Failed) -> Adoption | Stuck:
+    """Where a look of the head's leads."""
+    if adoption.step == "check":
+        return checked(state, adoption, seen)
+    head = adoption.queue[0]
+    if isinstance(seen, Failed):
+        return Stuck("read_prefix", seen, adoption.attempt + 1)
+    assert isinstance(seen, EnisView)
+    held = next((found.ipv6_prefixes for found in seen.enis if found.eni == head.eni), ())
+    known = state.enis.get(head.eni)
+    stored = [prefix for prefix in held if known is not None and prefix in known.blocks]
+    if not held:
+        return msgspec.structs.replace(adoption, step="assign_prefix")
+    return _with_prefix(state, adoption, (*stored, *held)[0])
+
+
+def _with_prefix(state: State, adoption: Adoption, prefix: CidrText) -> Adoption:
+    """V6-4: this one is the ENI's, whatever else hangs on it."""
+    head = msgspec.structs.replace(adoption.queue[0], prefixes=(prefix,))
+    queue = (head, *adoption.queue[1:])
+    return _skip(state, msgspec.structs.replace(adoption, queue=queue, step="host", attempt=0, due=0))
+
+
+def _prefix_assigned(state: State, adoption: Adoption, outcome: Outcome) -> Adoption | Stuck:
+    """Without an answer, or with an empty one, EC2 is asked what the ENI holds."""
+    tries = adoption.attempt + 1
+    if isinstance(outcome, Succeeded) and isinstance(outcome.result, Granted) and outcome.result.prefixes:
+        return _with_prefix(state, adoption, outcome.result.prefixes[0])
+    if isinstance(outcome, Failed) or tries >= HOST_TRIES:
+        failure = Failed("", "EC2 granted no prefix") if isinstance(outcome, Succeeded) else outcome
+        return Stuck("assign_prefix", failure, tries)
+    return msgspec.structs.replace(adoption, step="read_prefix", attempt=tries)
+
+
 def checked(state: State, adoption: Adoption, seen: View | Failed) -> Adoption | Stuck:
     """The subnets are known; one DescribeSubnets serves the whole queue. Without permission nobody is excluded."""
     if isinstance(seen, Failed) and unpermitted(state, seen):
-        return _skip(state, msgspec.structs.replace(adoption, step="host", attempt=0, due=0))
+        return _skip(state, msgspec.structs.replace(adoption, step="read_prefix", attempt=0, due=0))
     if isinstance(seen, Failed):
         failure = Failed(seen.code, f"checking to excluded configured subnet: {seen.message}")
         return Stuck("check", failure, adoption.attempt + 1)
     assert isinstance(seen, SubnetsView)
-    known = msgspec.structs.replace(adoption, excluded=excluded(state, seen.subnets), step="host", attempt=0, due=0)
-    return _skip(state, known)
+    out = excluded(state, seen.subnets)
+    return _skip(state, msgspec.structs.replace(adoption, excluded=out, step="read_prefix", attempt=0, due=0))
 
 
 def unpermitted(state: State, seen: View | Failed) -> list[ev.Event]:
@@ -163,7 +208,8 @@ def admit(state: State, adoption: Adoption, with_blocks: bool = True) -> list[ev
     head = adoption.queue[0]
     known = state.enis.get(head.eni)
     events: list[ev.Event] = []
-    if known is None:
+    trunk, efa = head.kind == "trunk", head.kind == "efa"
+    if known is None or (known.trunk, known.efa) != (trunk, efa):
         table = route_table(head.card, head.device)
         primary = head.eni == state.node.primary_eni
         events.append(
@@ -177,20 +223,28 @@ def admit(state: State, adoption: Adoption, with_blocks: bool = True) -> list[ev
                 head.primary_ip,
                 head.card,
                 primary,
+                trunk,
+                efa,
             )
         )
     excludes = head.subnet in (adoption.excluded or ())
-    if excludes != (known.excluded if known else False) and adoption.excluded is not None:
+    judged = adoption.excluded is not None or not state.settings.subnet_discovery
+    if excludes != (known.excluded if known else False) and judged and _flagged(state, known):
         events.append(ev.EniExcluded(head.eni, excludes))
     if with_blocks:
         events += difference(state, head)
     return events
 
 
+def _flagged(state: State, known: Eni | None) -> bool:
+    """POOL-47: in IPv6 mode no flag is set, but for an ENI that stays only because pods are on it (INIT-23)."""
+    return not state.settings.ipv6 or known is not None
+
+
 def blocks_of(candidate: Candidate) -> list[CidrText]:
     """The keys of a candidate's blocks; prefixes of a size we do not know are skipped (INIT-40)."""
     return [single(address) for address in candidate.addresses] + [
-        prefix for prefix in candidate.prefixes if prefix.endswith(f"/{PREFIX_LENGTH}")
+        prefix for prefix in candidate.prefixes if prefix.endswith(_BLOCKS)
     ]
 
 

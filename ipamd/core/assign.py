@@ -6,11 +6,14 @@ Upstream's order among addresses is random; ours fills the fullest block first, 
 
 from __future__ import annotations
 
+import msgspec
+
 from . import events as ev
-from .commands import AddNetwork, Assigned, DelNetwork, NotReady, Refused, Released, UnknownPod
+from .blocks import Block
+from .commands import AddNetwork, Assigned, DelNetwork, Hollow, NotReady, Refused, Released, UnknownPod
 from .reasons import refusal
-from .state import Block, State, Store
-from .types import Instant, Pod, Sandbox, ip4_text
+from .state import State, Store
+from .types import Instant, Pod, Sandbox
 
 MIGRATED_NETWORK = "_migrated-from-cri"
 MIGRATED_INTERFACE = "unknown"
@@ -18,25 +21,71 @@ FIELD_MAX = 4096
 """Bytes in one field of a request; longer ones are refused (ours; upstream has no bound)."""
 
 
-def add(state: State, command: AddNetwork, now: Instant) -> tuple[list[ev.Event], Assigned | Refused | NotReady]:
-    """An address for a sandbox (RPC-29..33). A repeated ADD gets the same one and makes no event (DM-30)."""
+def add(
+    state: State, command: AddNetwork, now: Instant
+) -> tuple[list[ev.Event], Assigned | Refused | Hollow | NotReady]:
+    """An address for a sandbox (RPC-29..33), of the first card that has one, or one of each card.
+
+    A repeated ADD gets the same one and makes no event (DM-30), whichever card it is of.
+    """
     if state.phase != "ready":
         return [], NotReady(state.phase)
     sandbox = command.sandbox
     if not (sandbox.container and sandbox.interface and sandbox.network):
         fact = "ContainerID, IfName and NetworkName must not be empty"
         return _refuse(command, Refused("invalid", fact, "send all three; the CNI runtime sets them"))
+    if command.multi_nic or (state.settings.quirks.repeated_add_per_store and len(state.cards) > 1):
+        return _walk(state, command, now)
     for store in state.stores.values():
         held = store.owners.get(sandbox)
         if held is not None:
             return [], _granted(state, *held, repeated=True)
-    for store in state.stores.values():
-        found = pick(state, store, now)
+    for card in state.cards:
+        found = pick(state, state.stores[card], now)
         if found is not None:
             block, offset = found
-            event = ev.AddressAssigned(ip4_text(block.base + offset), block.eni, block.cidr, sandbox, command.pod)
+            event = ev.AddressAssigned(block.address(offset), block.eni, block.cidr, sandbox, command.pod)
             return [event], _granted(state, block, offset)
-    return _refuse(command, refusal(state, now))
+    return _exhausted(state, command, now, [])
+
+
+def _walk(
+    state: State, command: AddNetwork, now: Instant
+) -> tuple[list[ev.Event], Assigned | Refused | Hollow | NotReady]:
+    """Store by store until enough addresses are held (RPC-31, RPC-32). What was taken stays taken (RPC-33)."""
+    if command.multi_nic and not state.settings.multi_nic:
+        fact = "RequiresMultiNICAttachment is set, but ENABLE_MULTI_NIC is off"
+        return _refuse(command, Refused("invalid", fact, "set ENABLE_MULTI_NIC=true, or ask for one interface"))
+    required = len(state.cards) if command.multi_nic else 1
+    pod = msgspec.structs.replace(command.pod, interfaces=required)
+    events: list[ev.Event] = []
+    held: list[Assigned] = []
+    for card in state.cards:
+        store = state.stores[card]
+        owned = store.owners.get(command.sandbox)
+        found = owned or pick(state, store, now)
+        if found is None:
+            if required == 1:
+                continue
+            return _exhausted(state, command, now, events)
+        block, offset = found
+        if owned is None:
+            events.append(ev.AddressAssigned(block.address(offset), block.eni, block.cidr, command.sandbox, pod))
+        held.append(_granted(state, block, offset, repeated=owned is not None))
+        if len(held) == required:
+            return events, msgspec.structs.replace(held[0], others=tuple(held[1:]))
+    return _exhausted(state, command, now, events)
+
+
+def _exhausted(
+    state: State, command: AddNetwork, now: Instant, taken: list[ev.Event]
+) -> tuple[list[ev.Event], Refused | Hollow]:
+    """No card has an address. RPC-40: upstream tells the last store by its index, which gaps among the cards defeat."""
+    gaps = state.cards[-1] != len(state.cards) - 1
+    if gaps and not command.multi_nic and state.settings.quirks.last_store_by_index:
+        return taken, Hollow()
+    events, refused = _refuse(command, refusal(state, now))
+    return [*taken, *events], refused
 
 
 def _refuse(command: AddNetwork, refused: Refused) -> tuple[list[ev.Event], Refused]:
@@ -45,7 +94,7 @@ def _refuse(command: AddNetwork, refused: Refused) -> tuple[list[ev.Event], Refu
 
 def _granted(state: State, block: Block, offset: int, repeated: bool = False) -> Assigned:
     eni = state.enis[block.eni]
-    return Assigned(ip4_text(block.base + offset), eni.eni, eni.device, eni.table, repeated)
+    return Assigned(block.address(offset), eni.eni, eni.device, eni.table, repeated)
 
 
 def pick(state: State, store: Store, now: Instant) -> tuple[Block, int] | None:
@@ -80,18 +129,38 @@ def held_by(store: Store, sandbox: Sandbox) -> tuple[Block, int] | None:
     return held
 
 
-def remove(state: State, command: DelNetwork, now: Instant) -> tuple[list[ev.Event], Released | UnknownPod | NotReady]:
-    """Give an address back (RPC-44, DM-26). Its last pod may take a leftover block with it (RPC-52, DM-32)."""
+def remove(
+    state: State, command: DelNetwork, now: Instant
+) -> tuple[list[ev.Event], Released | UnknownPod | Hollow | NotReady]:
+    """Give a sandbox's addresses back, as many as it asked for (RPC-44, RPC-46, DM-26).
+
+    Their last pod may take a leftover block with it (RPC-52, DM-32). If the last card does not know the sandbox, the
+    pod is unknown, though what other cards held of it is free now (RPC-56).
+    """
     if state.phase != "ready":
         return [], NotReady(state.phase)
+    wanted = 1
+    events: list[ev.Event] = []
+    freed: list[Released] = []
+    missed = False
     for store in state.stores.values():
         held = held_by(store, command.sandbox)
+        missed = held is None
         if held is None:
             continue
         block, offset = held
         eni = state.enis[block.eni]
         pod: Pod = block.records[offset].pod
-        address = ip4_text(block.base + offset)
-        answer = Released(address, eni.eni, eni.device, eni.table, pod.interfaces or 1)
-        return [ev.AddressReleased(address, eni.eni, block.cidr)], answer
-    return [], UnknownPod(command.sandbox)
+        address = block.address(offset)
+        interfaces = pod.interfaces or 1
+        wanted = interfaces if not freed else wanted
+        events.append(ev.AddressReleased(address, eni.eni, block.cidr))
+        freed.append(Released(address, eni.eni, eni.device, eni.table, interfaces))
+        if len(freed) == wanted:
+            break
+    if freed and not missed:
+        return events, msgspec.structs.replace(freed[0], others=tuple(freed[1:]))
+    last = [*state.stores][-1]
+    if last != len(state.stores) - 1 and state.settings.quirks.last_store_by_index:
+        return events, msgspec.structs.replace(freed[0], others=tuple(freed[1:])) if freed else Hollow()
+    return events, UnknownPod(command.sandbox)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from .cluster_calls import ClusterCall, InstanceFacts
-from .types import CidrText, EniId, Instant, Ipv4Text
+from .types import CidrText, EniId, Instant, IpText, Ipv4Text
 
 
 class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -22,7 +22,7 @@ class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type")
 
 
 class CreateNetworkInterface(_Tagged, frozen=True, tag=True):
-    """EC2-1. Exactly one of `secondary_ips` and `prefixes` is >= 0 in IPv4 modes; -1 means not sent.
+    """EC2-1. Exactly one of `secondary_ips`, `prefixes` and (in IPv6 mode) `ipv6_addresses` is >= 0; -1: not sent.
 
     `token` is the client token: the same token again gives the same ENI, however often it is sent.
     """
@@ -34,6 +34,7 @@ class CreateNetworkInterface(_Tagged, frozen=True, tag=True):
     secondary_ips: int = -1
     prefixes: int = -1
     tags: dict[str, str] = {}
+    ipv6_addresses: int = -1
 
 
 class AttachNetworkInterface(_Tagged, frozen=True, tag=True):
@@ -69,6 +70,20 @@ class UnassignPrivateIpAddresses(_Tagged, frozen=True, tag=True):
     prefixes: tuple[CidrText, ...] = ()
 
 
+class AssignIpv6Addresses(_Tagged, frozen=True, tag=True):
+    """EC2-26: so many /80 prefixes."""
+
+    eni: EniId
+    prefixes: int = 1
+
+
+class UnassignIpv6Addresses(_Tagged, frozen=True, tag=True):
+    """EC2-21 for /80 prefixes."""
+
+    eni: EniId
+    prefixes: tuple[CidrText, ...]
+
+
 class DetachNetworkInterface(_Tagged, frozen=True, tag=True):
     """EC2-22. An empty attachment id is sent when the ENI shows none; EC2 refuses it."""
 
@@ -95,8 +110,9 @@ class CreateTags(_Tagged, frozen=True, tag=True):
 class SetUpHost(_Tagged, frozen=True, tag=True):
     """INIT-18: MTU, main-ENI rule, SNAT and connmark."""
 
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     vpc_cidrs: tuple[CidrText, ...]
+    """Of the active family, as is the address."""
     mac: str = ""
     """Of the primary ENI: how its link is found (NETW-1). Journals of before host networking was real lack it."""
 
@@ -108,21 +124,24 @@ class SetUpEni(_Tagged, frozen=True, tag=True):
     mac: str
     device: int
     table: int
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     subnet_cidr: CidrText
+    card: int = 0
+    trunk: bool = False
+    """Without the rule of its primary address (SGP-8)."""
 
 
 class TearDownEni(_Tagged, frozen=True, tag=True):
     """POOL-37: the `ip rule`s whose source is the ENI's primary address go."""
 
     eni: EniId
-    primary_ip: Ipv4Text
+    primary_ip: IpText
 
 
 class PrunePodRules(_Tagged, frozen=True, tag=True):
     """DM-63: the two rules of a pod whose allocation was dropped at start."""
 
-    address: Ipv4Text
+    address: IpText
 
 
 class RefreshPodRules(_Tagged, frozen=True, tag=True):
@@ -137,6 +156,8 @@ Ec2Call: TypeAlias = (
     | ModifyNetworkInterfaceAttribute
     | AssignPrivateIpAddresses
     | UnassignPrivateIpAddresses
+    | AssignIpv6Addresses
+    | UnassignIpv6Addresses
     | DetachNetworkInterface
     | DeleteNetworkInterface
     | CreateTags
@@ -158,6 +179,7 @@ class CreatedEni(_Tagged, frozen=True, tag=True):
     addresses: tuple[Ipv4Text, ...] = ()
     """Secondary addresses only."""
     prefixes: tuple[CidrText, ...] = ()
+    ipv6_addresses: tuple[IpText, ...] = ()
 
 
 class Attached(_Tagged, frozen=True, tag=True):
@@ -167,7 +189,7 @@ class Attached(_Tagged, frozen=True, tag=True):
 
 
 class Granted(_Tagged, frozen=True, tag=True):
-    """Result of AssignPrivateIpAddresses: just what is new. Both empty: a reply without content (POOL-29)."""
+    """Result of the two Assign calls: just what is new. Both empty: a reply without content (POOL-29)."""
 
     addresses: tuple[Ipv4Text, ...] = ()
     prefixes: tuple[CidrText, ...] = ()
@@ -242,7 +264,7 @@ Look: TypeAlias = (
 
 
 class MetadataEni(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One ENI in instance metadata. `addresses[0]` is the primary one (EC2-37)."""
+    """One ENI in instance metadata. `addresses[0]` is the primary one; without any it is efa-only (EC2-37)."""
 
     eni: EniId
     mac: str
@@ -252,6 +274,9 @@ class MetadataEni(msgspec.Struct, frozen=True, omit_defaults=True):
     addresses: tuple[Ipv4Text, ...]
     prefixes: tuple[CidrText, ...] = ()
     card: int = 0
+    ipv6_addresses: tuple[IpText, ...] = ()
+    ipv6_prefixes: tuple[CidrText, ...] = ()
+    subnet_cidr6: CidrText = ""
 
 
 class MetadataView(_Tagged, frozen=True, tag=True):
@@ -265,6 +290,7 @@ class MetadataView(_Tagged, frozen=True, tag=True):
     vpc_cidrs: tuple[CidrText, ...] = ()
     security_groups: tuple[str, ...] = ()
     as_stored: bool = False
+    vpc_cidrs6: tuple[CidrText, ...] = ()
 
 
 class Ec2Eni(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -287,6 +313,8 @@ class Ec2Eni(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
     security_groups: tuple[str, ...] = ()
     created_at: Instant = 0
+    ipv6_addresses: tuple[IpText, ...] = ()
+    ipv6_prefixes: tuple[CidrText, ...] = ()
 
 
 class EnisView(_Tagged, frozen=True, tag=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from .calls import Failed, Look, Outcome, View
 from .settings import Node, Settings
-from .types import CallId, EniId, Instant, Ipv4Text, Pod, Sandbox
+from .types import CallId, EniId, Instant, IpText, Pod, Sandbox
 from .windows_commands import PodAnswer, WindowsCommand
 
 Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks"]
@@ -51,10 +51,11 @@ class Start(_Command, frozen=True):
 
 
 class AddNetwork(_Command, frozen=True):
-    """An address for a sandbox (RPC-21..42)."""
+    """An address for a sandbox (RPC-21..42); with `multi_nic` one of each managed card (RPC-29)."""
 
     sandbox: Sandbox
     pod: Pod = Pod()
+    multi_nic: bool = False
 
 
 class DelNetwork(_Command, frozen=True):
@@ -119,13 +120,14 @@ Command: TypeAlias = (
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """Success of AddNetwork. `repeated`: the sandbox held it already (DM-30)."""
+    """Success of AddNetwork. `repeated`: the sandbox held it already (DM-30). `others` are those of further cards."""
 
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     device: int
     table: int
     repeated: bool = False
+    others: tuple[Assigned, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -142,13 +144,18 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """Success of DelNetwork (DM-27): a count of 0 interfaces is reported as 1."""
+    """Success of DelNetwork (DM-27): a count of 0 interfaces is reported as 1. `others` are those of further cards."""
 
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     device: int
     table: int
     interfaces: int
+    others: tuple[Released, ...] = ()
+
+
+class Hollow(msgspec.Struct, frozen=True):
+    """Success without an address: only under the quirk `last_store_by_index` (RPC-40, RPC-57)."""
 
 
 class UnknownPod(msgspec.Struct, frozen=True):
@@ -163,4 +170,4 @@ class NotReady(msgspec.Struct, frozen=True):
     phase: str
 
 
-Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | NotReady | PodAnswer | None
+Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | Hollow | NotReady | PodAnswer | None

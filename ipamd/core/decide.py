@@ -29,9 +29,9 @@ from .commands import (
 )
 from .purge import purge_due, purges_after_release
 from .state import State
-from .steps import logged
+from .steps import after, go_on, logged
 from .types import CallId, Instant
-from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Trim, Work
+from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Trim, Turn, Work
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -108,6 +108,8 @@ def _pool_tick(state: State, now: Instant) -> list[ev.Event]:
     work = state.pool.work
     if state.pool.call is not None:
         return []
+    if work is None and state.settings.ipv6:
+        return []  # POOL-14
     if work is None:
         number, kind = plan.beat(state, now)
         if number == 0:
@@ -120,7 +122,15 @@ def _pool_tick(state: State, now: Instant) -> list[ev.Event]:
         return []
     if step.call is not None:
         return _call(state, step.call, "pool")
-    return _evaluate(state, work, now)
+    return _next_card(state, _evaluate(state, work, now))
+
+
+def _next_card(state: State, events: list[ev.Event]) -> list[ev.Event]:
+    """What ends the work of one card leads to the next one, where there is one (POOL-15)."""
+    rest = state.pool.turn
+    last = events[-1] if events else None
+    ends = isinstance(last, ev.WorkMoved) and last.lane == "pool" and last.work is None
+    return go_on(events, rest) if rest is not None and ends else events
 
 
 def _call(state: State, call: Call, lane: Lane) -> list[ev.Event]:
@@ -131,7 +141,9 @@ def _evaluate(state: State, work: Work, now: Instant) -> list[ev.Event]:
     """A step that asks nothing of the world."""
     match work:
         case Free():
-            return shed.start(state, 0, now)
+            return shed.start(state, work.card, now)
+        case Turn():
+            return plan.turn(state, work, now) or after(work.then)
         case Init(step="prescale"):
             return plan.prescale(state, now)
         case Init():
@@ -156,7 +168,7 @@ def _observed(state: State, command: Observed, now: Instant) -> list[ev.Event]:
     if work is not None and state.pool.call is None:
         step = plan.want(state, work, now)
         if step.look == command.look and step.due <= now:
-            return _seen(state, work, command, now)
+            return _next_card(state, _seen(state, work, command, now))
     if state.phase == "ready" and command.look == leaks.look(state):
         return leaks.observe(state, command.seen, now)
     if state.phase == "ready" and command.look == watch.look():
@@ -176,7 +188,7 @@ def _seen(state: State, work: Work, command: Observed, now: Instant) -> list[ev.
             return shed.observe(work, command.seen)
         case Resync():
             return resync.observe(state, work, command.seen, now)
-        case Trim() | Free() | ApplyGroups() | SyncHost() | Sweep():
+        case Trim() | Free() | Turn() | ApplyGroups() | SyncHost() | Sweep():
             raise AssertionError(f"{type(work).__name__} looks at nothing")
         case _:
             assert_never(work)
@@ -200,7 +212,7 @@ def _settle(state: State, command: Settle, now: Instant) -> list[ev.Event]:
         return [ended, *watch.settle(state, outcome)]
     work = state.pool.work
     assert work is not None, f"call {command.call_id} of the pool lane ended while the lane was idle"
-    return [ended, *_advance(state, work, outcome, now)]
+    return [ended, *_next_card(state, _advance(state, work, outcome, now))]
 
 
 def _ended(call_id: CallId, outcome: Outcome) -> ev.CallEnded:
@@ -229,7 +241,7 @@ def _advance(state: State, work: Work, outcome: Outcome, now: Instant) -> list[e
             return shed.settle(state, work, outcome, now)
         case Resync():
             return resync.settle(state, work, outcome, now)
-        case Free() | ApplyGroups() | SyncHost() | Sweep():
+        case Free() | Turn() | ApplyGroups() | SyncHost() | Sweep():
             raise AssertionError(f"{type(work).__name__} makes no call in the pool lane")
         case _:
             assert_never(work)

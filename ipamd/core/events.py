@@ -12,9 +12,9 @@ import msgspec
 from .calls import Call
 from .commands import CallLane, Command, Lane, Restored
 from .settings import Node, Settings
-from .types import CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox
+from .types import CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_events import WindowsEvent
-from .work import Work
+from .work import Turn, Work
 
 
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
@@ -85,13 +85,15 @@ class WorkMoved(_Event, frozen=True):
     lane: Lane = "pool"
     next: Literal["update", "resync"] = "resync"
     """Which half of the pool cycle comes first after this (POOL-13)."""
+    turn: Turn | None = None
+    """The cards that follow when `work` ends; None: those that followed before, and none after a `Turn` or an end."""
 
 
 class EniCreated(_Event, frozen=True):
     """EC2 made an ENI for us; it is not attached yet and would be an orphan after a crash."""
 
     eni: EniId
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     subnet: str
     token: str
 
@@ -111,7 +113,7 @@ class EniDiscarded(_Event, frozen=True):
 
 
 class EniReady(_Event, frozen=True):
-    """The ENI is in its card's store (DM-3); its age counts from here."""
+    """The ENI is in its card's store (DM-3); its age counts from here. Said again, it only tells trunk and EFA anew."""
 
     eni: EniId
     mac: str
@@ -119,7 +121,7 @@ class EniReady(_Event, frozen=True):
     table: int
     subnet: str
     subnet_cidr: CidrText
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     card: int = 0
     primary: bool = False
     trunk: bool = False
@@ -134,9 +136,19 @@ class EniExcluded(_Event, frozen=True):
 
 
 class UnmanagedEnisChanged(_Event, frozen=True):
-    """DM-48: the attached ENIs that their tags keep out of the stores, sorted; replaces what was known."""
+    """DM-51: the attached ENIs that stay out of the stores, sorted; replaces what was known.
+
+    `counted` are those that take room, with their card; None, in old journals: all of them, on card 0.
+    """
 
     enis: tuple[EniId, ...]
+    counted: dict[EniId, int] | None = None
+
+
+class CardsManaged(_Event, frozen=True):
+    """DM-1, DM-50: these network cards have a store each, ascending; without this event it is card 0 alone."""
+
+    cards: tuple[int, ...]
 
 
 class EniLeft(_Event, frozen=True):
@@ -148,7 +160,7 @@ class EniLeft(_Event, frozen=True):
 
 
 class CidrAdded(_Event, frozen=True):
-    """A secondary address (/32) or a prefix (/28) came to an ENI (DM-12)."""
+    """A secondary address (/32) or a prefix (/28; in IPv6 /80) came to an ENI (DM-12, DM-14)."""
 
     eni: EniId
     cidr: CidrText
@@ -176,7 +188,7 @@ class AddressAssigned(_Event, frozen=True):
     `since` is the time of a row that a checkpoint had; 0: assigned by this very record.
     """
 
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     block: CidrText
     sandbox: Sandbox
@@ -187,7 +199,7 @@ class AddressAssigned(_Event, frozen=True):
 class RowDropped(_Event, frozen=True):
     """A row of a checkpoint that holds no more: its veth is gone (DM-62), or no ENI has its address (DM-64)."""
 
-    address: Ipv4Text
+    address: IpText
     sandbox: Sandbox
     why: Literal["veth", "address"]
     pod: Pod = Pod()
@@ -196,7 +208,7 @@ class RowDropped(_Event, frozen=True):
 class AddressReleased(_Event, frozen=True):
     """DM-26: the cooldown begins. `stale` rows (DM-62) were dropped at start and do not cool."""
 
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     block: CidrText
     stale: bool = False
@@ -279,6 +291,7 @@ Event: TypeAlias = (
     | EniReady
     | EniExcluded
     | UnmanagedEnisChanged
+    | CardsManaged
     | EniLeft
     | HoldEnded
     | SubnetExhausted

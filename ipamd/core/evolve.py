@@ -5,14 +5,15 @@ from __future__ import annotations
 from . import events as ev
 from . import windows_events as we
 from . import windows_fold
+from .blocks import Address, restock
 from .calls import CreateNetworkInterface
 from .state import (
-    Address,
     Eni,
     Lane,
     Pending,
     Running,
     State,
+    Store,
     Trouble,
     add_block,
     drop_block,
@@ -22,7 +23,7 @@ from .state import (
     thaw_cooled,
 )
 from .types import Instant
-from .work import Init
+from .work import Init, Turn
 
 
 def fold(state: State, record: ev.Record) -> None:
@@ -56,6 +57,8 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.WorkMoved():
             lane = _lane(state, event.lane)
             lane.work = event.work
+            if event.turn is not None or event.work is None or isinstance(event.work, Turn):
+                lane.turn = event.turn
             if event.work is None:
                 lane.since = at
                 lane.next = event.next
@@ -83,6 +86,9 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             _eni_excluded(state, event)
         case ev.UnmanagedEnisChanged():
             state.unmanaged = event.enis
+            state.counted = dict.fromkeys(event.enis, 0) if event.counted is None else event.counted
+        case ev.CardsManaged():
+            _cards_managed(state, event)
         case ev.EniLeft():
             _eni_left(state, event)
         case ev.HoldEnded():
@@ -193,14 +199,26 @@ def _call_ended(state: State, event: ev.CallEnded, at: Instant) -> None:
 def _eni_ready(state: State, event: ev.EniReady, at: Instant) -> None:
     state.pending.pop(event.eni, None)
     known = state.enis.get(event.eni)
+    if known is not None:
+        known.trunk, known.efa = event.trunk, event.efa
+        return
     eni = Eni(
         event.eni, mac=event.mac, device=event.device, card=event.card, table=event.table, subnet=event.subnet,
         subnet_cidr=event.subnet_cidr, primary_ip=event.primary_ip, primary=event.primary, trunk=event.trunk,
         efa=event.efa, ready_at=at,
     )  # fmt: skip
-    if known is None:
-        state.enis[event.eni] = eni
-        state.enis = dict(sorted(state.enis.items(), key=lambda item: (item[1].card, item[1].device, item[0])))
+    state.enis[event.eni] = eni
+    state.enis = dict(sorted(state.enis.items(), key=lambda item: (item[1].card, item[1].device, item[0])))
+
+
+def _cards_managed(state: State, event: ev.CardsManaged) -> None:
+    """A store for each; one of a card that is not managed any more goes with its last ENI."""
+    state.cards = event.cards
+    held = {eni.card for eni in state.enis.values()}
+    kept = {card: store for card, store in state.stores.items() if card in event.cards or card in held}
+    for card in event.cards:
+        kept.setdefault(card, Store(card))
+    state.stores = dict(sorted(kept.items()))
 
 
 def _eni_excluded(state: State, event: ev.EniExcluded) -> None:
@@ -235,7 +253,8 @@ def _eni_left(state: State, event: ev.EniLeft) -> None:
 def _started(state: State, event: ev.Started, at: Instant) -> None:
     if state.node.instance and state.node.instance != event.node.instance:
         state.enis.clear()
-        state.stores = {0: type(state.stores[0])(0)}
+        state.cards = (0,)
+        state.stores = {0: Store(0)}
     state.settings = event.settings
     state.node = event.node
     state.restored = event.restored or state.restored
@@ -245,6 +264,7 @@ def _started(state: State, event: ev.Started, at: Instant) -> None:
     state.terminating = False
     state.pool.work = Init()
     state.pool.call = None
+    state.pool.turn = None
     state.watch.work = state.leaks.work = None
     state.watch.call = state.leaks.call = None
     state.trouble = None
@@ -267,6 +287,4 @@ def _forget_volatile(state: State, at: Instant) -> None:
             for _, offset in block.cooling:
                 del block.records[offset]
             block.cooling.clear()
-            taken = sorted(block.records)
-            block.high = taken[-1] + 1 if taken else 0
-            block.holes = [offset for offset in range(block.high) if offset not in block.records]
+            restock(block)

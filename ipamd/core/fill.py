@@ -7,6 +7,8 @@ assign --ok--> blocks into the store, increased
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from . import events as ev
@@ -21,6 +23,7 @@ from .calls import (
     Lost,
     Outcome,
     Succeeded,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
     View,
 )
@@ -31,6 +34,7 @@ from .steps import Want, after, code_of, counted, logged, moved
 from .types import SECOND, Instant, single
 from .work import Fill, Trim
 
+Unassign: TypeAlias = UnassignPrivateIpAddresses | UnassignIpv6Addresses
 HOLD = 60 * SECOND
 """REC-11: so long a freed block is not learnt again from metadata."""
 
@@ -65,7 +69,7 @@ def settle(state: State, work: Fill, outcome: Outcome) -> list[ev.Event]:
                 mode = state.settings.prefix_delegation
                 fn = "increaseIPPoolGetENIprefixedFailed" if mode else "increaseIPPoolGetENIaddressesFailed"
                 added = [ev.ErrorCounted(fn, f"EC2 granted nothing to {eni} and reported no error")]
-            return [*added, ev.PoolActed("increased"), *after(work.then)]
+            return [*added, ev.PoolActed("increased", work.card), *after(work.then, work.card)]
         case Lost():
             return [moved(msgspec.structs.replace(work, step="reread"))]
         case Failed(code=code) if code == ADDRESS_LIMIT_EXCEEDED:
@@ -84,12 +88,12 @@ def _second_failure(state: State, work: Fill, failure: Failed) -> list[ev.Event]
     if insufficient and state.settings.subnet_discovery:
         if len(work.queue) > 1:
             return [failed, moved(msgspec.structs.replace(work, queue=work.queue[1:], step="assign"))]
-        return [failed, *start_growing(state, 0, work.wanted, work.then)]
+        return [failed, *start_growing(state, work.card, work.wanted, work.then)]
     if insufficient:
-        return [failed, ev.SubnetExhausted(failure.code, failure.message), *after(work.then)]
+        return [failed, ev.SubnetExhausted(failure.code, failure.message), *after(work.then, work.card)]
     if work.then == "ready":
         return [failed, ev.InitFailed("prescale", failure.code, failure.message)]
-    return [failed, *after(work.then)]
+    return [failed, *after(work.then, work.card)]
 
 
 def observe(state: State, work: Fill, seen: View | Failed) -> list[ev.Event]:
@@ -99,21 +103,21 @@ def observe(state: State, work: Fill, seen: View | Failed) -> list[ev.Event]:
         failed: list[ev.Event] = [logged("DescribeNetworkInterfaces", seen)]
         if work.then == "ready":
             return [*failed, ev.InitFailed("prescale", seen.code, seen.message)]
-        return [*failed, *after(work.then)]
+        return [*failed, *after(work.then, work.card)]
     assert isinstance(seen, EnisView)
     added: list[ev.Event] = []
     for found in seen.enis:
         if eni is not None and found.eni == eni.eni:
             cidrs = [*map(single, found.addresses[1:]), *found.prefixes]
             added += [ev.CidrAdded(eni.eni, cidr) for cidr in cidrs if cidr not in eni.blocks]
-    return [*added, ev.PoolActed("increased"), *after(work.then)]
+    return [*added, ev.PoolActed("increased", work.card), *after(work.then, work.card)]
 
 
 def skip_gone(state: State, work: Fill) -> list[ev.Event]:
     """The head left its store meanwhile: go on with the rest."""
     if len(work.queue) > 1:
         return [moved(msgspec.structs.replace(work, queue=work.queue[1:], step="assign"))]
-    return after(work.then)
+    return after(work.then, work.card)
 
 
 def trim(state: State, card: int, goal: Balance, now: Instant) -> tuple[list[ev.Event], Trim | None]:
@@ -124,7 +128,7 @@ def trim(state: State, card: int, goal: Balance, now: Instant) -> tuple[list[ev.
     """
     over = goal.over
     events: list[ev.Event] = []
-    calls: list[UnassignPrivateIpAddresses] = []
+    calls: list[Unassign] = []
     for eni in reversed(state.enis.values()):
         if eni.card != card or over <= 0:
             continue
@@ -132,25 +136,28 @@ def trim(state: State, card: int, goal: Balance, now: Instant) -> tuple[list[ev.
         over -= len(blocks)
         events += [ev.CidrRemoved(eni.eni, block.cidr, "scale_down", now + HOLD) for block in blocks]
         calls += unassign_calls(eni, [block.cidr for block in blocks])
-    return (events, Trim(tuple(calls), "idle")) if calls else ([], None)
+    return (events, Trim(tuple(calls), "idle", card)) if calls else ([], None)
 
 
-def unassign_calls(eni: Eni, cidrs: list[str]) -> list[UnassignPrivateIpAddresses]:
-    """EC2-21 for blocks that left the store: prefixes first, then addresses (POOL-32)."""
-    prefixes = tuple(cidr for cidr in cidrs if not cidr.endswith("/32"))
+def unassign_calls(eni: Eni, cidrs: list[str]) -> list[Unassign]:
+    """EC2-21 for blocks that left the store: prefixes first, then addresses (POOL-32), IPv6 last."""
+    prefixes = tuple(cidr for cidr in cidrs if not cidr.endswith("/32") and ":" not in cidr)
     addresses = tuple(cidr.removesuffix("/32") for cidr in cidrs if cidr.endswith("/32"))
-    calls = []
+    wide = tuple(cidr for cidr in cidrs if ":" in cidr)
+    calls: list[Unassign] = []
     if prefixes:
         calls.append(UnassignPrivateIpAddresses(eni.eni, prefixes=prefixes))
     if addresses:
         calls.append(UnassignPrivateIpAddresses(eni.eni, addresses=addresses))
+    if wide:
+        calls.append(UnassignIpv6Addresses(eni.eni, wide))
     return calls
 
 
 def settle_trim(work: Trim, outcome: Outcome) -> list[ev.Event]:
     """POOL-32: failures are only logged; the store is ahead already."""
-    events: list[ev.Event] = [] if isinstance(outcome, Succeeded) else [logged("UnassignPrivateIpAddresses", outcome)]
+    events: list[ev.Event] = [] if isinstance(outcome, Succeeded) else [logged(type(work.calls[0]).__name__, outcome)]
     rest = msgspec.structs.replace(work, calls=work.calls[1:])
     if rest.calls:
         return [*events, moved(rest)]
-    return [*events, ev.PoolActed("decreased"), *after(work.then)]
+    return [*events, ev.PoolActed("decreased", work.card), *after(work.then, work.card)]

@@ -62,6 +62,7 @@ from .steps import (
     counted,
     logged,
     moved,
+    text_of,
 )
 from .subnets import candidates, primary_allowed
 from .types import CallId, Instant
@@ -75,9 +76,9 @@ TOKEN_TAG = "ipamd-emulator/token"
 
 def start_growing(state: State, card: int, wanted: int, then: Then) -> list[ev.Event]:
     """POOL-30: begin, if there is room (POOL-38) and something to ask for."""
-    resources = min(wanted, limit_per_eni(state))
+    resources = 1 if state.settings.ipv6 else min(wanted, limit_per_eni(state))
     if resources <= 0 or not has_room_for_eni(state, card):
-        return after(then)
+        return after(then, card)
     return [moved(Grow(resources, then, card))]
 
 
@@ -88,16 +89,18 @@ def token(state: State, call_id: CallId) -> str:
 
 def creation(state: State, work: Grow, now_text: str) -> CreateNetworkInterface:
     """EC2-1..3 for the best subnet that is left."""
-    prefix_mode = state.settings.prefix_delegation
+    ipv6 = state.settings.ipv6
+    prefix_mode = state.settings.prefix_delegation and not ipv6
     tags = {adopt.CREATED_AT: now_text, TOKEN_TAG: work.token} | adopt.cluster_tags(state)
     return CreateNetworkInterface(
         subnet=work.subnets[0],
         security_groups=tuple(sorted(state.security_groups or ())),
         description=f"aws-K8S-{state.node.instance}",
         token=work.token,
-        secondary_ips=-1 if prefix_mode else work.wanted,
+        secondary_ips=-1 if prefix_mode or ipv6 else work.wanted,
         prefixes=work.wanted if prefix_mode else -1,
         tags=dict(sorted(tags.items())),
+        ipv6_addresses=work.wanted if ipv6 else -1,
     )
 
 
@@ -163,7 +166,7 @@ def observe(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
             return _waited(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            result = adopt.checked(state, work.adoption, seen)
+            result = adopt.observed(state, work.adoption, seen)
             return [*adopt.unpermitted(state, seen), *_adopting(state, work, result)]
         case _:
             raise AssertionError(f"step {work.step} looks at nothing")
@@ -172,7 +175,7 @@ def observe(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
 def evaluate(state: State, work: Grow) -> list[ev.Event]:
     """The adopted ENI is ready: into the store with it."""
     assert work.adoption is not None
-    return [*adopt.admit(state, work.adoption), ev.PoolActed("increased", work.card), *after(work.then)]
+    return [*adopt.admit(state, work.adoption), ev.PoolActed("increased", work.card), *after(work.then, work.card)]
 
 
 def _to(work: Grow, **changes: object) -> ev.WorkMoved:
@@ -185,7 +188,9 @@ def _fail(work: Grow, fn: str, failure: Failed | Lost) -> list[ev.Event]:
     if isinstance(failure, Failed) and failure.code in INSUFFICIENT_CODES:
         events.append(counted("increaseIPPoolAllocIPAddressesFailed", failure))
         events.append(ev.SubnetExhausted(failure.code, failure.message))
-    return [*events, *after(work.then)]
+    if work.then == "links":  # INIT-23: without an ENI there is nothing to serve from
+        return [*events, ev.InitFailed("allocate", code_of(failure), text_of(failure))]
+    return [*events, *after(work.then, work.card)]
 
 
 def _choose_subnets(state: State, work: Grow, seen: View | Failed) -> list[ev.Event]:
@@ -215,7 +220,8 @@ def _create_in(state: State, work: Grow, subnets: tuple[str, ...]) -> ev.WorkMov
 def _created(state: State, work: Grow, outcome: Outcome, now: Instant) -> list[ev.Event]:
     match outcome:
         case Succeeded(result=CreatedEni() as made):
-            created = ev.EniCreated(made.eni, made.primary_ip, made.subnet, work.token)
+            address = made.ipv6_addresses[0] if state.settings.ipv6 and made.ipv6_addresses else made.primary_ip
+            created = ev.EniCreated(made.eni, address, made.subnet, work.token)
             return [created, _to(work, step="index", eni=made.eni)]
         case Failed():
             if len(work.subnets) > 1:
@@ -229,7 +235,8 @@ def _sought(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
     """A create without answer: the tag finds the ENI if it exists; in vain a few times, it is given up."""
     if isinstance(seen, EnisView) and seen.enis:
         found = seen.enis[0]
-        created = ev.EniCreated(found.eni, found.addresses[0] if found.addresses else "", found.subnet, work.token)
+        addresses = found.ipv6_addresses if state.settings.ipv6 else found.addresses
+        created = ev.EniCreated(found.eni, addresses[0] if addresses else "", found.subnet, work.token)
         return [created, _to(work, step="index", eni=found.eni)]
     if work.attempt < SEEK_BACKOFF.tries:
         return [_to(work, attempt=work.attempt + 1, due=now + SEEK_BACKOFF.delay(state, work.attempt))]
@@ -324,6 +331,8 @@ def _waited(state: State, work: Grow, seen: View | Failed, now: Instant) -> list
 
 
 def _held(state: State, shown: MetadataEni) -> int:
+    if state.settings.ipv6:
+        return len(shown.ipv6_addresses)
     return len(shown.prefixes) if state.settings.prefix_delegation else len(shown.addresses) - 1
 
 
@@ -336,6 +345,11 @@ def _partial_does(state: State, count: int) -> bool:
 
 def _candidate(state: State, shown: MetadataEni) -> Candidate:
     """A grown ENI was tagged when it was created: its tags need no look."""
+    if state.settings.ipv6:
+        return Candidate(
+            shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr6, shown.ipv6_addresses[0],
+            tags=adopt.cluster_tags(state),
+        )  # fmt: skip
     return Candidate(
         shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr, shown.addresses[0],
         shown.addresses[1:], shown.prefixes, adopt.cluster_tags(state),

@@ -6,34 +6,33 @@ drop       DeleteNetworkInterface, one an orphan   logged; the next start tries 
 metadata   ReadMetadata                            fatal (INIT-17)
 host       SetUpHost                               fatal (INIT-18)
 describe   DescribeNetworkInterfaces, all          12 tries, then fatal (INIT-20)
+subnets    DescribeSubnets; IPv6 and discovery     fatal; no ENI left: one is made (INIT-23)
 adopt      see adopt, every attached ENI           tag: fatal; else the ENI is left out (INIT-34)
 links      ReadLinks                               fatal (DM-62); so are two rows with one address (DM-64)
 prune      PrunePodRules, one a dropped row        logged
 clean      UnassignPrivateIpAddresses              logged (INIT-27, INIT-28)
 rules      RefreshPodRules                         logged (INIT-29)
 groups     ModifyNetworkInterfaceAttribute         logged (INIT-31, POOL-51)
-prescale   one increase where the pool is low      assigning: fatal; growing: not (POOL-20)
+prescale   one increase a card where it is low     assigning: fatal; growing: not (POOL-20)
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from . import adopt, links
+from . import adopt, cards, census, links
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
     DeleteNetworkInterface,
     DescribeNetworkInterfaces,
+    DescribeSubnets,
     Ec2Call,
-    Ec2Eni,
     EnisView,
     Failed,
     FindNetworkInterfaces,
     HostCall,
     LinksView,
-    Lost,
-    MetadataEni,
     MetadataView,
     ModifyNetworkInterfaceAttribute,
     Outcome,
@@ -44,13 +43,14 @@ from .calls import (
     Succeeded,
     View,
 )
+from .census import fatal
 from .fill import unassign_calls
 from .grow import TOKEN_TAG
 from .resync import quoted_id
 from .state import State, assignments
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, code_of, logged, moved, text_of
-from .types import Instant, ip4_text
-from .work import Adoption, Candidate, Init
+from .types import Instant
+from .work import Adoption, Init
 
 _QUEUES = ("drop", "prune", "clean", "groups")
 """Steps that work a queue of calls whose failures are logged."""
@@ -61,21 +61,24 @@ def want(state: State, work: Init) -> Want:
     match work.step:
         case "orphans":
             if state.pending or state.lost_tokens:
-                return Want(look=FindNetworkInterfaces({adopt.INSTANCE_TAG: state.node.instance}))
+                return Want(look=FindNetworkInterfaces({cards.INSTANCE_TAG: state.node.instance}))
             return Want()
         case "metadata":
             return Want(look=ReadMetadata())
         case "host":
-            return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs, _primary_mac(state, work)))
+            return Want(call=SetUpHost(state.node_ip, state.vpc_cidrs, _primary_mac(state, work)))
         case "describe":
             return Want(look=DescribeNetworkInterfaces(_ids(state, work)), due=work.due)
+        case "subnets":
+            return Want(look=DescribeSubnets())
         case "adopt":
             assert work.adoption is not None
             return adopt.want(state, work.adoption) if work.adoption.queue else Want()
         case "links":
             return Want(look=ReadLinks())
         case "rules":
-            return Want(call=_refresh(state)) if any(store.owners for store in state.stores.values()) else Want()
+            held = any(store.owners for store in state.stores.values()) and not state.settings.ipv6  # V6-10
+            return Want(call=_refresh(state)) if held else Want()
         case _:
             return Want(call=work.calls[0]) if work.calls else Want()
 
@@ -94,7 +97,7 @@ def _ids(state: State, work: Init) -> tuple[str, ...]:
 
 
 def _refresh(state: State) -> RefreshPodRules:
-    pods = [(ip4_text(block.base + offset), eni.table) for eni, block, offset, _ in assignments(state)]
+    pods = [(block.address(offset), eni.table) for eni, block, offset, _ in assignments(state)]
     return RefreshPodRules(tuple(pods))
 
 
@@ -106,10 +109,10 @@ def evaluate(state: State, work: Init, now: Instant) -> list[ev.Event]:
         case "adopt":
             assert work.adoption is not None
             if not work.adoption.queue:
-                return [moved(Init("links"))]
+                return census.allocate(state) if work.lacking else [moved(Init("links"))]
             rest = adopt.next_candidate(state, work.adoption)
             admitted = [*_confirmed(state, work.adoption), *adopt.admit(state, work.adoption)]
-            return [*admitted, moved(Init("adopt", adoption=rest))]
+            return [*admitted, moved(Init("adopt", adoption=rest, lacking=work.lacking))]
         case "prune":
             return _clean(state, now)
         case "clean":
@@ -141,9 +144,11 @@ def observe(state: State, work: Init, seen: View | Failed, now: Instant) -> list
             return _metadata(state, seen)
         case "describe":
             return _described(state, work, seen, now)
+        case "subnets":
+            return census.judged(state, work, seen)
         case "adopt":
             assert work.adoption is not None
-            result = adopt.checked(state, work.adoption, seen)
+            result = adopt.observed(state, work.adoption, seen)
             return [*adopt.unpermitted(state, seen), *_adopting(state, work, result, now)]
         case "links":
             return _links(state, seen)
@@ -159,7 +164,7 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
     failed: list[ev.Event] = []
     if not isinstance(outcome, Succeeded):
         if work.step == "host":
-            return _fatal("host", outcome)
+            return fatal("host", outcome)
         failed = [logged(f"init {work.step}", outcome)]
     if work.step in _QUEUES:
         rest = msgspec.structs.replace(work, calls=work.calls[1:])
@@ -172,11 +177,6 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
     if work.step == "host":
         return [moved(Init("describe", seen=work.seen))]
     return [*failed, *_to_groups(state)]
-
-
-def _fatal(step: str, why: Failed | Lost) -> list[ev.Event]:
-    code = why.code if isinstance(why, Failed) else ""
-    return [ev.InitFailed(step, code, text_of(why))]
 
 
 def _orphans(state: State, seen: View | Failed) -> list[ev.Event]:
@@ -192,12 +192,13 @@ def _orphans(state: State, seen: View | Failed) -> list[ev.Event]:
 def _metadata(state: State, seen: View | Failed) -> list[ev.Event]:
     if not isinstance(seen, MetadataView):
         assert isinstance(seen, Failed)
-        return _fatal("metadata", seen)
+        return fatal("metadata", seen)
     if not seen.enis:
-        return _fatal("metadata", Failed("", "instance metadata listed no ENI at all"))
+        return fatal("metadata", Failed("", "instance metadata listed no ENI at all"))
     events: list[ev.Event] = []
-    if seen.vpc_cidrs != state.vpc_cidrs:
-        events.append(ev.VpcCidrsChanged(seen.vpc_cidrs))
+    vpc_cidrs = seen.vpc_cidrs6 if state.settings.ipv6 else seen.vpc_cidrs
+    if vpc_cidrs != state.vpc_cidrs:
+        events.append(ev.VpcCidrsChanged(vpc_cidrs))
     groups = tuple(sorted(seen.security_groups))
     if groups != state.security_groups:
         events.append(ev.SecurityGroupsChanged(groups))
@@ -213,48 +214,9 @@ def _described(state: State, work: Init, seen: View | Failed, now: Instant) -> l
         if work.attempt + 1 < DESCRIBE_TRIES:
             due = now + work.attempt * DESCRIBE_STEP
             return [moved(msgspec.structs.replace(work, attempt=work.attempt + 1, due=due))]
-        return _fatal("describe", seen)
+        return fatal("describe", seen)
     assert isinstance(seen, EnisView)
-    bare = [eni.eni for eni in seen.enis if not eni.addresses]
-    if bare:
-        return _fatal("describe", Failed("", f"DescribeAllENIs: No IPv4 and IPv6 addresses found: {bare[0]}"))
-    attached = _candidates(state, work, seen)
-    unmanaged = adopt.unmanaged(state, {candidate.eni: candidate.tags for candidate in attached})
-    queue = tuple(candidate for candidate in attached if candidate.eni not in unmanaged)
-    present = {candidate.eni for candidate in queue}
-    changed: list[ev.Event] = [ev.UnmanagedEnisChanged(unmanaged)] if unmanaged != state.unmanaged else []
-    changed += [ev.EniLeft(eni.eni, "gone", eni.assigned) for eni in state.enis.values() if eni.eni not in present]
-    return [*changed, moved(Init("adopt", adoption=adopt.start(state, queue)))]
-
-
-def _candidates(state: State, work: Init, seen: EnisView) -> tuple[Candidate, ...]:
-    """What is attached, by device number. EC2 is believed where metadata differs, unless the quirk says otherwise."""
-    shown_by_id = {shown.eni: shown for shown in work.seen}
-    trusts_metadata = state.settings.quirks.restart_trusts_metadata
-    found = []
-    for eni in seen.enis:
-        shown = shown_by_id.get(eni.eni)
-        attached = eni.instance == state.node.instance and bool(eni.attachment)
-        if not attached and (shown is None or not trusts_metadata):
-            continue
-        if trusts_metadata and shown is not None:
-            addresses, prefixes = shown.addresses[1:], shown.prefixes
-        else:
-            addresses, prefixes = eni.addresses[1:], eni.prefixes
-        found.append(_candidate(state, eni, shown, addresses, prefixes))
-    return tuple(sorted(found, key=lambda candidate: (candidate.card, candidate.device, candidate.eni)))
-
-
-def _candidate(
-    state: State, eni: Ec2Eni, shown: MetadataEni | None, addresses: tuple[str, ...], prefixes: tuple[str, ...]
-) -> Candidate:
-    known = state.enis.get(eni.eni)
-    subnet_cidr = shown.subnet_cidr if shown else (known.subnet_cidr if known else "")
-    device = shown.device if shown else eni.device
-    card = shown.card if shown else eni.card
-    return Candidate(
-        eni.eni, eni.mac, device, card, eni.subnet, subnet_cidr, eni.addresses[0], addresses, prefixes, eni.tags
-    )
+    return census.described(state, work, seen)
 
 
 def _adopting(state: State, work: Init, result: adopt.Stuck | Adoption, now: Instant) -> list[ev.Event]:
@@ -263,9 +225,11 @@ def _adopting(state: State, work: Init, result: adopt.Stuck | Adoption, now: Ins
         return [moved(msgspec.structs.replace(work, adoption=result))]
     assert work.adoption is not None
     if result.step == "tag":
-        return _fatal("tag", result.failure)
-    if result.step == "check" and result.tries < adopt.HOST_TRIES:
-        retry = msgspec.structs.replace(work.adoption, attempt=result.tries, due=now + adopt.HOST_PAUSE)
+        return fatal("tag", result.failure)
+    looks = ("check", "read_prefix", "assign_prefix")
+    if result.step in looks and result.tries < adopt.HOST_TRIES:
+        step = "check" if result.step == "check" else "read_prefix"
+        retry = msgspec.structs.replace(work.adoption, step=step, attempt=result.tries, due=now + adopt.HOST_PAUSE)
         return [moved(msgspec.structs.replace(work, adoption=retry))]
     message = f"{work.adoption.queue[0].eni}: {text_of(result.failure)}"
     counted = ev.ErrorCounted("waitENIAttachedMaxRetryExceeded", message)
@@ -279,7 +243,8 @@ def _given_up(state: State, adoption: Adoption, step: str) -> list[ev.Event]:
 
     One that holds pods stays as it was: adopted anew it would hand out their addresses a second time.
     """
-    if step == "check" and state.settings.quirks.exclusion_failure_skips_host:
+    bare = step in ("read_prefix", "assign_prefix")
+    if bare or (step == "check" and state.settings.quirks.exclusion_failure_skips_host):
         return adopt.admit(state, adoption, with_blocks=False)
     known = state.enis.get(adoption.queue[0].eni)
     return [ev.EniLeft(known.eni, "gone")] if known is not None and not known.assigned else []
@@ -288,11 +253,11 @@ def _given_up(state: State, adoption: Adoption, step: str) -> list[ev.Event]:
 def _links(state: State, seen: View | Failed) -> list[ev.Event]:
     """DM-62, DM-64: rows that hold no more are dropped, the checkpoint's others are taken over."""
     if isinstance(seen, Failed):
-        return _fatal("links", seen)
+        return fatal("links", seen)
     assert isinstance(seen, LinksView)
     result = links.survivors(state, seen)
     if isinstance(result, Failed):
-        return _fatal("restore", result)
+        return fatal("restore", result)
     events, pruned = result
     return [*events, moved(Init("prune", calls=tuple(pruned)))]
 
@@ -306,11 +271,12 @@ def _clean(state: State, now: Instant) -> list[ev.Event]:
     events: list[ev.Event] = []
     calls: list[Ec2Call | HostCall] = []
     mode = state.settings.prefix_delegation
+    first_card_only = state.settings.quirks.excluded_cleanup_first_card  # POOL-48
     for eni in state.enis.values():
         idle = [block for block in eni.blocks.values() if not block.assigned]
         blocks = []
         for block in idle:
-            if block.prefix == mode and not eni.excluded:
+            if block.prefix == mode and (not eni.excluded or (eni.card and first_card_only)):
                 continue
             if not late and block.cooling_at(now, state.cooldown):
                 events.append(ev.PurgeDue(eni.eni, block.cidr, block.cooling[-1][0] + state.cooldown + 1))

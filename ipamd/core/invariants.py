@@ -6,9 +6,9 @@ The checks scan everything; they run in tests, in the simulator when asked, and 
 from __future__ import annotations
 
 from . import windows_invariants
+from .blocks import Block, service_key
 from .pool_linux import limit_per_eni
-from .state import Block, Eni, State, Store, service_key
-from .types import ip4_text
+from .state import Eni, State, Store
 
 
 def check(state: State) -> None:
@@ -22,7 +22,19 @@ def check(state: State) -> None:
         for block in eni.blocks.values():
             _block(state, eni, block)
     _lanes(state)
+    _cards(state)
     windows_invariants.check(state)
+
+
+def _cards(state: State) -> None:
+    """Every managed card has a store, every ENI its card's."""
+    assert list(state.cards) == sorted(set(state.cards)) and set(state.cards) <= set(state.stores)
+    assert list(state.stores) == sorted(state.stores), "stores out of order"
+    for card in state.stores:
+        held = [eni for eni in state.enis.values() if eni.card == card]
+        assert card in state.cards or all(eni.excluded for eni in held), f"card {card} serves, but is not managed"
+    for eni in state.enis.values():
+        assert eni.card in state.stores, f"{eni.eni}: card {eni.card} has no store"
 
 
 def _addresses_held_once(state: State) -> None:
@@ -31,7 +43,7 @@ def _addresses_held_once(state: State) -> None:
     for store in state.stores.values():
         held = 0
         for sandbox, (block, offset) in store.owners.items():
-            address = ip4_text(block.base + offset)
+            address = block.address(offset)
             assert block.live, f"{sandbox.text} holds {address} of block {block.cidr}, which left its ENI"
             assert block.records[offset].sandbox == sandbox, f"{address}: owner and record differ"
             assert address not in holders, f"{address} is held by {holders[address]} and by {sandbox.text}"
@@ -50,8 +62,14 @@ def _block(state: State, eni: Eni, block: Block) -> None:
     assert len(resting) == len(block.cooling), f"{block.cidr}: an address cools twice"
     released = {offset for offset, record in block.records.items() if record.sandbox is None}
     assert released == resting, f"{block.cidr}: released {sorted(released)}, cooling {sorted(resting)}"
-    untouched = [*block.holes, *range(block.high, block.size)]
-    assert sorted([*untouched, *block.records]) == list(range(block.size)), f"{block.cidr}: addresses lost or doubled"
+    if block.wide:
+        assert block.high not in block.records, f"{block.cidr}: the first untouched address has a record"
+        below = [*block.holes, *(offset for offset in block.records if offset < block.high)]
+        assert sorted(below) == list(range(block.high)), f"{block.cidr}: addresses lost or doubled"
+    else:
+        untouched = [*block.holes, *range(block.high, block.size)]
+        everything = sorted([*untouched, *block.records])
+        assert everything == list(range(block.size)), f"{block.cidr}: addresses lost or doubled"
     times = [released_at for released_at, _ in block.cooling]
     assert times == sorted(times), f"{block.cidr}: releases out of order"
     assert 0 <= block.thawed <= len(block.cooling)
@@ -91,7 +109,8 @@ def _limits(state: State, eni: Eni) -> None:
     if limit > 0:
         assert len(eni.blocks) <= limit, f"{eni.eni} holds {len(eni.blocks)} blocks, its type takes {limit}"
         enis = sum(other.card == eni.card for other in state.enis.values())
-        assert enis <= state.node.enis_max, f"{enis} ENIs on card {eni.card}, the instance takes {state.node.enis_max}"
+        most = state.node.cards[eni.card] if eni.card < len(state.node.cards) else state.node.enis_max
+        assert enis <= most, f"{enis} ENIs on card {eni.card}, which takes {most}"
 
 
 def _lanes(state: State) -> None:

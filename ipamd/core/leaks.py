@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from . import events as ev
-from .adopt import CREATED_AT, INSTANCE_TAG
+from .adopt import CREATED_AT
 from .calls import (
     ENI_NOT_FOUND,
     CreateTags,
@@ -28,6 +28,7 @@ from .calls import (
     Succeeded,
     View,
 )
+from .cards import INSTANCE_TAG
 from .moments import instant_of, rfc3339
 from .state import State
 from .steps import DELETE_BACKOFF, TAG_BACKOFF, Want, counted, logged
@@ -45,8 +46,9 @@ DESCRIPTION: Final = "aws-K8S-"
 
 
 def enabled(state: State) -> bool:
-    """EC2-40 as far as IPv4 goes."""
-    return not (state.settings.provisioning_disabled or state.settings.leaked_cleanup_disabled)
+    """EC2-40."""
+    settings = state.settings
+    return not (settings.provisioning_disabled or settings.leaked_cleanup_disabled or settings.ipv6)
 
 
 def next_round(state: State, now: Instant) -> Instant:

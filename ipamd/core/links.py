@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable
 
 from . import events as ev
+from .blocks import Block
 from .calls import Failed, LinksView, PrunePodRules
 from .commands import Restored
-from .state import Block, State, assignments
-from .types import Ipv4Text, Pod, ip4, ip4_text
+from .state import State, assignments
+from .types import IpText, Pod, ip4, ip6
 
 DUPLICATE = "datastore: IP already in data store"
 """DM-11: upstream's text for an address that two rows claim."""
@@ -29,15 +30,16 @@ def survivors(state: State, seen: LinksView) -> tuple[list[ev.Event], list[Prune
     """What changes now that the host's links are known, and whose rules are to be removed."""
     gone = _gone(seen)
     events: list[ev.Event] = []
-    stale: list[Ipv4Text] = []
+    stale: list[IpText] = []
     for _, block, offset, record in assignments(state):
         if gone(record.pod):
-            address = ip4_text(block.base + offset)
+            address = block.address(offset)
             events.append(ev.AddressReleased(address, block.eni, block.cidr, stale=True))
             stale.append(address)
-    taken: set[Ipv4Text] = set()
+    taken: set[IpText] = set()
     for row in state.restored:
-        if row.sandbox in state.stores[row.card].owners:
+        store = state.stores.get(row.card)
+        if store is not None and row.sandbox in store.owners:
             continue  # the last start came this far, and ended before the node was ready
         if gone(row.pod):
             events.append(ev.RowDropped(row.address, row.sandbox, "veth", row.pod))
@@ -69,13 +71,12 @@ def _gone(seen: LinksView) -> Callable[[Pod], bool]:
 
 def _block_of(state: State, row: Restored) -> Block | None:
     """Any ENI of the card, excluded or not, and a block of either kind (DM-64)."""
-    if ":" in row.address:
-        return None  # of a node that served IPv6, which this one does not
-    wanted = ip4(row.address)
+    wide = ":" in row.address
+    wanted = ip6(row.address) if wide else ip4(row.address)
     for eni in state.enis.values():
         if eni.card != row.card:
             continue
         for block in eni.blocks.values():
-            if block.base <= wanted < block.base + block.size:
+            if block.wide == wide and block.base <= wanted < block.base + block.size:
                 return block
     return None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from . import events as ev
 from .calls import Ec2Eni, MetadataEni, MetadataView
 from .state import Eni, State
@@ -99,8 +101,12 @@ def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:
 
     Only for a reconcile or the watcher: node init and a growing ENI need to see what is there.
     """
+    if state.settings.ipv6:  # nothing is reconciled there (V6-5)
+        quiet = state.pool.work is None
+        return msgspec.structs.replace(seen, enis=(), as_stored=True) if quiet else seen
     ours = [shown for shown in seen.enis if shown.eni not in state.unmanaged]
-    same = len(ours) == len(state.enis) and len(seen.enis) - len(ours) == len(state.unmanaged)
+    managed = sum(eni.eni not in state.unmanaged for eni in state.enis.values())
+    same = len(ours) == managed and len(seen.enis) - len(ours) == len(state.unmanaged)
     if not same or not isinstance(state.pool.work, Resync | None):
         return seen
     for shown in ours:
@@ -109,4 +115,4 @@ def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:
             return seen
         if any(cidr in state.held for cidr in eni.blocks):
             return seen
-    return MetadataView((), seen.vpc_cidrs, seen.security_groups, as_stored=True)
+    return msgspec.structs.replace(seen, enis=(), as_stored=True)

@@ -18,9 +18,9 @@ from .commands import Lane
 from .pool_linux import Balance, allocatable, balance, extra_enis_possible, has_room_for_eni
 from .reasons import paused
 from .state import State
-from .steps import HALF, Want, after, moved
+from .steps import HALF, Want, after, go_on, moved
 from .types import SECOND, Instant
-from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Then, Trim, Work
+from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Then, Trim, Turn, Work
 
 DECREASE_INTERVAL = 30 * SECOND
 """POOL-15 (c): between two scale-downs."""
@@ -61,7 +61,7 @@ def want(state: State, work: Work, now: Instant) -> Want:
             return grow.want(state, work, now)
         case Trim():
             return Want(call=work.calls[0])
-        case Free():
+        case Free() | Turn():
             return Want()
         case Shed():
             return shed.want(work)
@@ -80,7 +80,7 @@ def agenda(state: State, now: Instant) -> list[Due]:
     if state.phase in ("new", "failed"):
         return []
     dues = []
-    if state.pool.call is None:
+    if state.pool.call is None and not (state.settings.ipv6 and state.pool.work is None):  # POOL-14: no loop
         dues.append(_pool_due(state, now))
     if state.phase == "ready" and state.watch.call is None:
         step = watch.want(state)
@@ -111,41 +111,79 @@ def increase_allowed(state: State, now: Instant) -> bool:
 
 
 def increase(state: State, card: int, goal: Balance, then: Then) -> list[ev.Event]:
-    """POOL-21: the ENIs that have room first, a new one where there is none."""
+    """POOL-21: the ENIs that have room first, a new one where there is none; [] where there is no room for one."""
     queue = tuple(eni.eni for eni in allocatable(state, card))
     acted = ev.PoolActed("increase", card, goal.why)
     if queue:
-        return [acted, moved(Fill(queue, goal.short, then))]
+        return [acted, moved(Fill(queue, goal.short, then, card=card))]
     if has_room_for_eni(state, card):
         return [acted, *grow.start_growing(state, card, goal.short, then)]
-    return after(then)
+    return []
 
 
 def update(state: State, now: Instant) -> list[ev.Event]:
-    """One pool update (POOL-15); no events when there is nothing to do. Card 0; other cards come with multi-NIC."""
-    goal = balance(state, 0, now)
-    may_free = extra_enis_possible(state, 0, goal.stats)
+    """One pool update of every card (POOL-15); no events when there is nothing to do."""
+    if state.settings.ipv6:
+        return []
+    shrink = not state.last_decrease or now - state.last_decrease > DECREASE_INTERVAL
+    return turn(state, Turn(state.cards, shrink), now)
+
+
+def prescale(state: State, now: Instant) -> list[ev.Event]:
+    """INIT-33, POOL-20: one increase of every card that is low, then the node is ready."""
+    return turn(state, Turn(state.cards, then="ready"), now) or after("ready")
+
+
+def turn(state: State, work: Turn, now: Instant) -> list[ev.Event]:
+    """What the first of these cards that wants something wants; the others follow when that has ended."""
+    for number, card in enumerate(work.cards):
+        if work.then == "ready":
+            events = _prescaled(state, card, now)
+        else:
+            events = _updated(state, card, work.shrink, now)
+        if events:
+            rest = msgspec.structs.replace(work, cards=work.cards[number + 1 :])
+            return _followed(events, rest) if rest.cards else events
+    return []
+
+
+def _followed(events: list[ev.Event], rest: Turn) -> list[ev.Event]:
+    last = events[-1]
+    assert isinstance(last, ev.WorkMoved)
+    if last.work is None:
+        return go_on(events, rest)
+    return [*events[:-1], msgspec.structs.replace(last, turn=rest)]
+
+
+def _updated(state: State, card: int, shrink: bool, now: Instant) -> list[ev.Event]:
+    goal = balance(state, card, now)
+    may_free = extra_enis_possible(state, card, goal.stats)
+    then: Then = "free" if may_free else "idle"
     if goal.low and increase_allowed(state, now):
-        events = increase(state, 0, goal, "free" if may_free else "idle")
-        if len(events) > 1:
+        events = increase(state, card, goal, then)
+        if events:
             return events
-    elif not goal.low and goal.high and (not state.last_decrease or now - state.last_decrease > DECREASE_INTERVAL):
-        removed, trim = fill.trim(state, 0, goal, now)
+    elif not goal.low and goal.high and shrink:
+        removed, trim = fill.trim(state, card, goal, now)
         if trim is not None:
-            work = msgspec.structs.replace(trim, then="free" if may_free else "idle")
-            return [ev.PoolActed("decrease", 0, goal.why), *removed, moved(work)]
+            return [ev.PoolActed("decrease", card, goal.why), *removed, moved(msgspec.structs.replace(trim, then=then))]
     if may_free:
-        freed = shed.start(state, 0, now)
+        freed = shed.start(state, card, now)
         return freed if len(freed) > 1 else []
     return []
 
 
-def prescale(state: State, now: Instant) -> list[ev.Event]:
-    """INIT-33, POOL-20: one increase if the pool is low, then the node is ready."""
-    goal = balance(state, 0, now)
-    if goal.low and increase_allowed(state, now):
-        return increase(state, 0, goal, "ready")
-    return after("ready")
+def _prescaled(state: State, card: int, now: Instant) -> list[ev.Event]:
+    """In IPv6 mode an empty card > 0 gets an ENI (V6-6)."""
+    if not increase_allowed(state, now):
+        return []
+    if state.settings.ipv6:
+        empty = card > 0 and not any(eni.card == card for eni in state.enis.values())
+        if not empty or not has_room_for_eni(state, card):
+            return []
+        return [ev.PoolActed("increase", card), *grow.start_growing(state, card, 1, "ready")]
+    goal = balance(state, card, now)
+    return increase(state, card, goal, "ready") if goal.low else []
 
 
 def plan(state: State, now: Instant) -> Plan:
@@ -161,4 +199,4 @@ def plan(state: State, now: Instant) -> Plan:
         calls += [step.call] if step.call is not None else []
         looks += [step.look] if step.look is not None and step.look not in looks else []
     wake_at = min((due.at for due in dues), default=None)
-    return Plan(tuple(calls), tuple(looks), wake_at, {card: balance(state, card, now) for card in state.stores})
+    return Plan(tuple(calls), tuple(looks), wake_at, {card: balance(state, card, now) for card in state.cards})

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from .state import Block, Eni, State
+from .blocks import Block
+from .state import Eni, State
 from .types import PREFIX_SIZE, SECOND, EniId, Instant, ceil_div
 
 ENI_MIN_LIFETIME: Final = 60 * SECOND
@@ -70,10 +71,14 @@ def ips_per_eni(state: State) -> int:
     return PREFIX_SIZE * limit if state.settings.prefix_delegation else limit
 
 
-def enis_max(state: State) -> int:
-    """maxENI (INIT-16, ENV-5): the instance's limit, lowered by MAX_ENI when that is >= 1."""
-    wanted = state.settings.max_eni
-    return min(wanted, state.node.enis_max) if wanted >= 1 else state.node.enis_max
+def enis_max(state: State, card: int = 0) -> int:
+    """maxENI (INIT-16, ENV-5, DM-55): the instance's limit for each card, lowered by MAX_ENI when that is >= 1.
+
+    A card that is known to carry fewer takes no more than that (LIM-4 gives the instance's total).
+    """
+    wanted, cards = state.settings.max_eni, state.node.cards
+    limit = min(cards[card], state.node.enis_max) if card < len(cards) else state.node.enis_max
+    return min(wanted, limit) if wanted >= 1 else limit
 
 
 def targets(state: State, card: int) -> tuple[int, int] | None:
@@ -103,7 +108,7 @@ def stats(state: State, card: int, now: Instant) -> Stats:
             if block.prefix == prefix_mode and not eni.excluded:
                 total += block.size
                 assigned += block.assigned
-                cooling += rests
+                cooling += 0 if block.wide else rests
     store = state.stores[card]
     available = total - assigned - (0 if quirks.cooling_counts_as_available else cooling)
     return Stats(total, assigned, cooling, prefixes + store.drift_prefixes, free, available, enis)
@@ -112,22 +117,24 @@ def stats(state: State, card: int, now: Instant) -> Stats:
 def balance(state: State, card: int, now: Instant) -> Balance:
     """Is the pool too low or too high, and by how much? POOL-5..POOL-12 (where we differ: tests/quirks.py)."""
     counted = stats(state, card, now)
+    if state.settings.ipv6:  # V6-5: no warm pool
+        return Balance(False, False, 0, 0, False, counted)
     goal = targets(state, card)
     if goal is None:
         short, over, low = _by_free_blocks(state, counted)
     else:
-        short, over = _by_addresses(state, counted, *goal)
+        short, over = _by_addresses(state, card, counted, *goal)
         low = short > 0
     if counted.total >= state.node.max_pods:
         low = False
     return Balance(low, over > 0, short, over, goal is not None, counted)
 
 
-def _by_addresses(state: State, counted: Stats, warm: int, minimum: int) -> tuple[int, int]:
-    """T of POOL-5; in prefix mode in prefixes (POOL-7..9). Every card is converted (POOL-12 is not replicated)."""
+def _by_addresses(state: State, card: int, counted: Stats, warm: int, minimum: int) -> tuple[int, int]:
+    """T of POOL-5; in prefix mode in prefixes (POOL-7..9), on every card unless `card_surplus_in_addresses`."""
     spare = counted.available
     short = max(warm - spare, 0, minimum - counted.total)
-    if not state.settings.prefix_delegation:
+    if not state.settings.prefix_delegation or (card and state.settings.quirks.card_surplus_in_addresses):
         return short, max(min(max(spare - warm, 0), counted.total - minimum), 0)
     rests = 0 if state.settings.quirks.cooling_counts_as_available else counted.cooling
     needed_warm = ceil_div(counted.assigned + rests + warm, PREFIX_SIZE)
@@ -166,7 +173,8 @@ def extra_enis_possible(state: State, card: int, counted: Stats) -> bool:
 
 def has_room_for_eni(state: State, card: int) -> bool:
     """POOL-38 without trunk reserve."""
-    return sum(eni.card == card for eni in state.enis.values()) < enis_max(state) - len(state.unmanaged)
+    outside = sum(counted == card for counted in state.counted.values())
+    return sum(eni.card == card for eni in state.enis.values()) < enis_max(state, card) - outside
 
 
 def allocatable(state: State, card: int) -> list[Eni]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Literal
 
 from . import events as ev
+from .blocks import Block
 from .fill import HOLD, unassign_calls
-from .state import Block, Eni, State
+from .state import Eni, State
 from .types import SECOND, CallId, Instant
 
 EXCLUDED_DELAY = 5 * SECOND

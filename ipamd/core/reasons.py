@@ -83,10 +83,17 @@ def _of_max_pods(state: State, total: int) -> Refused:
 
 
 def _of_enis(state: State) -> Refused | None:
-    if allocatable(state, 0) or has_room_for_eni(state, 0):
+    if any(allocatable(state, card) or has_room_for_eni(state, card) for card in state.cards):
         return None
     enis = "the only ENI" if enis_max(state) == 1 else f"all {enis_max(state)} ENIs"
     return _refused("eni_limit", f"{enis} of {state.node.instance_type} {'is' if enis_max(state) == 1 else 'are'} full")
+
+
+def _without_prefix(state: State) -> Refused:
+    """IPv6 has no pool to wait for: an ENI that serves has a /80, and a /80 is never used up."""
+    if all(eni.excluded for eni in state.enis.values()):
+        return _refused("excluded_subnet", "every ENI's subnet is excluded by its tag")
+    return _refused("api_error", "no ENI has an IPv6 prefix")
 
 
 def _by_growth(state: State, now: Instant) -> Refused:
@@ -95,6 +102,8 @@ def _by_growth(state: State, now: Instant) -> Refused:
         if step == "wait":
             return _refused("metadata_lag", f"ENI {state.pool.work.eni} is not in instance metadata yet")
         return _refused("attach_pending", f"an ENI is being added (step {step})")
+    if state.settings.ipv6:
+        return _without_prefix(state)
     total = balance(state, 0, now).stats.total
     if total >= state.node.max_pods:
         return _of_max_pods(state, total)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from . import adopt
+from . import adopt, cards
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
@@ -70,7 +70,7 @@ def observe(state: State, work: Resync, seen: View | Failed, now: Instant) -> li
             return _verified(state, work, seen, now)
         case "adopt":
             assert work.adoption is not None
-            result = adopt.checked(state, work.adoption, seen)
+            result = adopt.observed(state, work.adoption, seen)
             return [*adopt.unpermitted(state, seen), *_adopting(state, work, result)]
 
 
@@ -111,10 +111,10 @@ def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> 
     if strange and work.step == "metadata":
         return [_to(work, step="describe", asked=tuple(shown.eni for shown in seen.enis))]
     attached = {shown.eni for shown in seen.enis if shown.eni not in work.missing}
-    unmanaged = tuple(eni for eni in adopt.unmanaged(state, work.tags) if eni in attached)
-    changed = [ev.UnmanagedEnisChanged(unmanaged)] if unmanaged != state.unmanaged else []
-    ours = tuple(shown for shown in seen.enis if shown.eni in attached and shown.eni not in unmanaged)
-    return [*changed, *_compare(state, work, ours, now)]
+    described = tuple(_candidate(work, shown) for shown in seen.enis if shown.eni in work.tags)
+    found = cards.sort_out(state, described, state.cards) if described else cards.still(state, attached)
+    ours = tuple(shown for shown in seen.enis if shown.eni in attached and shown.eni not in found.outside)
+    return [*cards.changes(state, found), *_compare(state, work, ours, now)]
 
 
 def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Instant) -> list[ev.Event]:
@@ -124,6 +124,8 @@ def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Ins
     shown_by_id = {shown.eni: shown for shown in ours}
     for eni in state.enis.values():
         shown = shown_by_id.get(eni.eni)
+        if shown is None and eni.card not in state.cards and eni.eni in state.unmanaged:
+            continue  # it stays for its pods until they have gone
         if shown is None:
             events += [ev.EniLeft(eni.eni, "gone", eni.assigned), ev.ReconcileCounted("eniReconcileDel")]
             continue
@@ -145,9 +147,10 @@ def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Ins
 
 
 def _candidate(work: Resync, shown: MetadataEni) -> Candidate:
+    own = shown.addresses[0] if shown.addresses else ""
     return Candidate(
-        shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr, shown.addresses[0],
-        shown.addresses[1:], shown.prefixes, work.tags[shown.eni],
+        shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr, own, shown.addresses[1:],
+        shown.prefixes, work.tags[shown.eni], work.kinds.get(shown.eni, "interface"),
     )  # fmt: skip
 
 
@@ -164,7 +167,8 @@ def _described(work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event
     """EC2-30: an id EC2 does not know is left out, as is an ENI that hangs on nothing; other errors are retried."""
     if isinstance(seen, EnisView):
         tags = {found.eni: found.tags for found in seen.enis if found.attachment}
-        return [_to(work, step="metadata_again", tags=tags)]
+        kinds = {found.eni: found.interface_type for found in seen.enis if found.interface_type != "interface"}
+        return [_to(work, step="metadata_again", tags=tags, kinds=kinds)]
     assert isinstance(seen, Failed)
     missing = quoted_id(seen.message) if seen.code == ENI_NOT_FOUND else ""
     if missing in _ids(work):

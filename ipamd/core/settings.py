@@ -36,6 +36,16 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """POOL-44: without DescribeSubnets the fallback to the primary subnet fails too."""
     unparsable_created_at_leaks: bool = False
     """EC2-44: an unattached ENI whose createdAt tag cannot be read is tagged anew and deleted all the same."""
+    last_store_by_index: bool = False
+    """RPC-40, RPC-57: with gaps among the cards, exhaustion and an unknown pod are successes without an address."""
+    repeated_add_per_store: bool = False
+    """RPC-31, DM-17: a repeated ADD asks store by store, so a pod of card 1 may get a second address of card 0."""
+    card_surplus_in_addresses: bool = False
+    """POOL-12: on cards > 0 prefixes too many are counted in addresses, so an idle one comes and goes."""
+    excluded_cleanup_first_card: bool = False
+    """POOL-48: at start only excluded ENIs of card 0 give back what is unused."""
+    ipv6_block_gauge_sinks: bool = False
+    """DM-26: in IPv6 mode the gauge of pods per block falls with each release and never rises."""
     keeps_serving_after_sigterm: bool = False
     """RPC-8: SIGTERM only stops scaling; the process goes on serving until it is killed."""
     windows_insufficient_cidr_missed: bool = False
@@ -102,6 +112,10 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     network_policy_mode: str = ""
     external_snat: bool = False
     exclude_snat_cidrs: tuple[str, ...] = ()
+    ipv6: bool = False
+    """IPv6 mode: one /80 an ENI, no warm pool (V6-1..10). `prefix_delegation` is then true."""
+    multi_nic: bool = False
+    """ENV-22: network cards beside the first have stores of their own (DM-50)."""
     quirks: Quirks = Quirks()
 
 
@@ -123,3 +137,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """IPv4 addresses per ENI, the primary one included (LIM-1); 0 for an unknown type, so L = -1 (POOL-1)."""
     max_pods: int = 110
     trunking_compatible: bool = True
+    cards: tuple[int, ...] = ()
+    """ENIs of each network card by its index (LIM-1); empty: one card that carries `enis_max`."""
+    primary_ip6: str = ""
+    """The primary ENI's first IPv6 address; "" if it has none."""

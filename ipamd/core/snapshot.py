@@ -8,22 +8,23 @@ from typing import Literal
 import msgspec
 
 from . import windows_snapshot
+from .blocks import Address, restock
 from .commands import Restored
 from .settings import Node, Settings
-from .state import Address, Eni, Lane, Pending, Running, State, Trouble, add_block, reindex
-from .types import CallId, CidrText, EniId, Instant, Ipv4Text, ip4, ip4_text
-from .work import Work
+from .state import Eni, Lane, Pending, Running, State, Store, Trouble, add_block, reindex
+from .types import CallId, CidrText, EniId, Instant, IpText
+from .work import Turn, Work
 
 
 class FrozenAddress(msgspec.Struct, omit_defaults=True):
-    address: Ipv4Text
+    address: IpText
     record: Address
 
 
 class FrozenBlock(msgspec.Struct, omit_defaults=True):
     cidr: CidrText
     addresses: list[FrozenAddress] = []
-    released: list[Ipv4Text] = []
+    released: list[IpText] = []
     """Unassigned ones, in the order of their release."""
 
 
@@ -35,7 +36,7 @@ class FrozenEni(msgspec.Struct, omit_defaults=True):
     table: int
     subnet: str
     subnet_cidr: CidrText
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     primary: bool
     trunk: bool
     efa: bool
@@ -55,6 +56,7 @@ class FrozenLane(msgspec.Struct, omit_defaults=True):
     call: CallId | None
     since: Instant
     next: Literal["update", "resync"]
+    turn: Turn | None = None
 
 
 class Frozen(msgspec.Struct, omit_defaults=True):
@@ -91,12 +93,15 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     windows: windows_snapshot.FrozenCluster | None = None
     """Absent where no controller of Windows nodes ever ran."""
     restored: tuple[Restored, ...] = ()
+    cards: tuple[int, ...] = (0,)
+    counted: dict[EniId, int] | None = None
+    """None: every unmanaged ENI, on card 0."""
 
 
 _PLAIN = (
     "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
     "unmanaged", "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease",
-    "exhausted_at", "trouble", "restored",
+    "exhausted_at", "trouble", "restored", "cards",
 )  # fmt: skip
 """Immutable members that State and Frozen share by name."""
 
@@ -133,22 +138,23 @@ def freeze(state: State, copy: bool = False) -> Frozen:
         watch=_freeze_lane(state.watch),
         leaks=_freeze_lane(state.leaks),
         windows=windows_snapshot.freeze(state.windows),
+        counted=dict(state.counted),
     )
 
 
 def _freeze_lane(lane: Lane) -> FrozenLane:
-    return FrozenLane(lane.work, lane.call, lane.since, lane.next)
+    return FrozenLane(lane.work, lane.call, lane.since, lane.next, lane.turn)
 
 
 def _freeze_eni(eni: Eni, copy: bool) -> FrozenEni:
     blocks = []
     for block in eni.blocks.values():
         addresses = [
-            FrozenAddress(ip4_text(block.base + offset), _copy(record) if copy else record)
+            FrozenAddress(block.address(offset), _copy(record) if copy else record)
             for offset, record in block.records.items()
         ]
         blocks.append(
-            FrozenBlock(block.cidr, addresses, [ip4_text(block.base + offset) for _, offset in block.cooling])
+            FrozenBlock(block.cidr, addresses, [block.address(offset) for _, offset in block.cooling])
         )
     return FrozenEni(
         eni.eni, eni.mac, eni.device, eni.card, eni.table, eni.subnet, eni.subnet_cidr, eni.primary_ip, eni.primary,
@@ -168,12 +174,13 @@ def thaw(frozen: Frozen) -> State:
     state.calls = dict(frozen.calls)
     state.pending = dict(frozen.pending)
     state.held = dict(frozen.held)
+    state.counted = dict.fromkeys(state.unmanaged, 0) if frozen.counted is None else dict(frozen.counted)
     state.purges = {(eni, cidr): due for eni, cidr, due in frozen.purges}
     for lane, was in ((state.pool, frozen.pool), (state.watch, frozen.watch), (state.leaks, frozen.leaks)):
         if was is None:
             continue
-        lane.work, lane.call, lane.since, lane.next = was.work, was.call, was.since, was.next
-    state.stores = {kept.card: type(state.stores[0])(kept.card) for kept in frozen.stores}
+        lane.work, lane.call, lane.since, lane.next, lane.turn = was.work, was.call, was.since, was.next, was.turn
+    state.stores = {kept.card: Store(kept.card) for kept in frozen.stores}
     for kept in frozen.stores:
         state.stores[kept.card].drift_total = kept.drift_total
         state.stores[kept.card].drift_prefixes = kept.drift_prefixes
@@ -195,14 +202,11 @@ def _thaw_eni(state: State, kept: FrozenEni) -> None:
     for kept_block in kept.blocks:
         block = add_block(state, eni, kept_block.cidr)
         for held in kept_block.addresses:
-            offset = ip4(held.address) - block.base
+            offset = block.offset(held.address)
             block.records[offset] = held.record
             if held.record.sandbox is not None:
                 block.count(1)
                 store.owners[held.record.sandbox] = (block, offset)
-        taken = sorted(block.records)
-        block.high = taken[-1] + 1 if taken else 0
-        block.holes = [offset for offset in range(block.high) if offset not in block.records]
-        block.cooling = deque(
-            (block.records[ip4(text) - block.base].released_at, ip4(text) - block.base) for text in kept_block.released
-        )
+        restock(block)
+        released = [block.offset(text) for text in kept_block.released]
+        block.cooling = deque((block.records[offset].released_at, offset) for offset in released)

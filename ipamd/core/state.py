@@ -6,9 +6,6 @@
 
 Facts are the ENIs, blocks and addresses; the rest of a Store is an index over them that makes assignment cost the
 same at 10 and at 10,000 addresses. `invariants.check` proves the index against the facts.
-
-An address of a block is *untouched* (no record), *assigned* (record with a sandbox), *cooling* or *free again*
-(record without one; DM-8). Records of free-again addresses stay until the next assignment in their block (DM-18).
 """
 
 from __future__ import annotations
@@ -16,100 +13,21 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heappush
 from typing import Literal
 
 import msgspec
 
+from .blocks import RANK_BITS, Address, Block, service_key, touch
 from .calls import Call
 from .commands import CallLane, Restored
 from .settings import Node, Settings
-from .types import SECOND, CallId, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4
+from .types import SECOND, CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_state import Cluster
-from .work import Work
+from .work import Turn, Work
 
-_FULL = 0xFFFF
-_RANK_BITS = 96
-_RANK_MASK = (1 << _RANK_BITS) - 1
+_RANK_MASK = (1 << RANK_BITS) - 1
 _NOBODY = Pod()
-
-
-class Address(msgspec.Struct):
-    """One touched address (DM-5). Assigned iff `sandbox` is set; `released_at` is 0 while it never was released."""
-
-    sandbox: Sandbox | None
-    pod: Pod
-    assigned_at: Instant
-    released_at: Instant = 0
-
-
-def service_key(assigned: int, rank: int) -> int:
-    """Order of service: the fullest block first, then device number, then address."""
-    return (_FULL - assigned) << _RANK_BITS | rank
-
-
-class Block:
-    """A secondary address (/32) or a prefix (/28) on an ENI (DM-4)."""
-
-    __slots__ = (
-        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "key", "live", "prefix", "rank", "ready",
-        "records", "size", "thawed",
-    )  # fmt: skip
-
-    def __init__(self, eni: EniId, cidr: CidrText, rank: int) -> None:
-        base, length = cidr.split("/")
-        self.eni = eni
-        self.cidr = cidr
-        self.base = ip4(base)
-        self.size = 1 << (32 - int(length))
-        self.prefix = length != "32"
-        self.rank = rank
-        self.records: dict[int, Address] = {}
-        self.assigned = 0
-        self.key = service_key(0, rank)
-        self.cooling: deque[tuple[Instant, int]] = deque()
-        """Released addresses, oldest first: (released_at, offset), cooling and free again alike."""
-        self.thawed = 0
-        """How many heads of `cooling` were past their cooldown when the store last looked."""
-        self.holes: list[int] = []
-        """Heap of untouched offsets below `high`."""
-        self.high = 0
-        """Offsets from here on are untouched."""
-        self.ready = False
-        """Whether it stands in its store's `ready`."""
-        self.live = True
-        """False once it left its ENI."""
-
-    @property
-    def untouched(self) -> bool:
-        """Whether some address has no record."""
-        return bool(self.holes) or self.high < self.size
-
-    def offset(self, address: Ipv4Text) -> int:
-        """Where in the block an address of it stands. No block is larger than a /24, so its last number tells."""
-        return int(address.rpartition(".")[2]) - (self.base & 0xFF) if self.size > 1 else 0
-
-    def count(self, pods: int) -> None:
-        """So many more of its addresses are assigned, or fewer. Only while it is withdrawn from its store's order."""
-        self.assigned += pods
-        self.key -= pods << _RANK_BITS
-
-    def pick(self, now: Instant, cooldown: int) -> int | None:
-        """The offset an assignment takes (DM-18): what has cooled, longest first, else the lowest untouched."""
-        if self.cooling and now - self.cooling[0][0] > cooldown:
-            return self.cooling[0][1]
-        if self.holes:
-            return self.holes[0]
-        return self.high if self.high < self.size else None
-
-    def cooling_at(self, now: Instant, cooldown: int) -> int:
-        """How many of its addresses cool at `now` (DM-8, inclusive)."""
-        count = 0
-        for released_at, _ in reversed(self.cooling):
-            if now - released_at > cooldown:
-                break
-            count += 1
-        return count
 
 
 class Eni:
@@ -122,7 +40,7 @@ class Eni:
 
     def __init__(
         self, eni: EniId, *, mac: str, device: int, card: int, table: int, subnet: str, subnet_cidr: CidrText,
-        primary_ip: Ipv4Text, primary: bool, trunk: bool, efa: bool, ready_at: Instant, excluded: bool = False,
+        primary_ip: IpText, primary: bool, trunk: bool, efa: bool, ready_at: Instant, excluded: bool = False,
     ) -> None:  # fmt: skip
         self.eni = eni
         self.mac = mac
@@ -184,6 +102,8 @@ class Lane(msgspec.Struct):
     call: CallId | None = None
     since: Instant = 0
     next: Literal["update", "resync"] = "update"
+    turn: Turn | None = None
+    """The network cards whose turn comes when the present work ends."""
 
 
 class Running(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,7 +118,7 @@ class Running(msgspec.Struct, frozen=True, omit_defaults=True):
 class Pending(msgspec.Struct, frozen=True):
     """An ENI of ours that no store has: it was just made, or is being freed and has no token."""
 
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     subnet: str
     token: str
     attachment: str = ""
@@ -225,7 +145,10 @@ class State:
         self.started_at: Instant = 0
         self.terminating = False
         self.enis: dict[EniId, Eni] = {}
+        self.cards: tuple[int, ...] = (0,)
+        """Network cards that are managed (DM-50), ascending."""
         self.stores: dict[int, Store] = {0: Store(0)}
+        """By card: one for each managed card, and for one that is not any more but still holds pods."""
         self.pool = Lane()
         self.watch = Lane()
         self.leaks = Lane()
@@ -233,7 +156,9 @@ class State:
         self.next_call = 1
         self.pending: dict[EniId, Pending] = {}
         self.unmanaged: tuple[EniId, ...] = ()
-        """Attached ENIs that are none of ours (DM-48): they take room, and nothing else is done with them."""
+        """Attached ENIs that are none of ours (DM-51): by tag, efa-only, or on a card that is not managed."""
+        self.counted: dict[EniId, int] = {}
+        """Those of them that take room on their card (DM-51): id -> card."""
         self.lost_tokens: tuple[str, ...] = ()
         """Client tokens of creates whose effect is unknown since a crash."""
         self.held: dict[str, Instant] = {}
@@ -255,6 +180,11 @@ class State:
     def cooldown(self) -> int:
         """Nanoseconds an address rests after its release (DM-28)."""
         return self.settings.ip_cooldown_period * SECOND
+
+    @property
+    def node_ip(self) -> IpText:
+        """The primary ENI's own address in the active family."""
+        return self.node.primary_ip6 if self.settings.ipv6 else self.node.primary_ip
 
     def usable(self, block: Block) -> bool:
         """Whether a block serves new pods: attached, of the mode's kind, its ENI not excluded (DM-17)."""
@@ -283,8 +213,10 @@ def add_block(state: State, eni: Eni, cidr: CidrText) -> Block:
     """Put an untouched block on an ENI."""
     store = state.stores[eni.card]
     store.added += 1
-    base = ip4(cidr.split("/")[0])
-    block = Block(eni.eni, cidr, eni.device << 64 | base << 32 | store.added & 0xFFFFFFFF)
+    block = Block(eni.eni, cidr, 0)
+    place = block.base >> 48 & 0xFFFFFFFF if block.wide else block.base
+    block.rank = eni.device << 64 | place << 32 | store.added & 0xFFFFFFFF
+    block.key = service_key(0, block.rank)
     eni.blocks[cidr] = block
     store.by_rank[block.rank] = block
     state.offer(store, block)
@@ -322,7 +254,8 @@ def put_address(state: State, store: Store, block: Block, offset: int, record: A
     for _ in range(block.thawed):
         freed = block.cooling.popleft()[1]
         del block.records[freed]
-        heappush(block.holes, freed)
+        if freed < block.high:
+            heappush(block.holes, freed)
     block.thawed = 0
     rests = block.records.get(offset)
     if rests is not None and rests.sandbox is None:  # a log told so: whoever wrote it let addresses cool for less long
@@ -336,19 +269,6 @@ def put_address(state: State, store: Store, block: Block, offset: int, record: A
     state.offer(store, block)
 
 
-def touch(block: Block, offset: int) -> None:
-    """Take an offset out of the untouched ones."""
-    if block.holes and block.holes[0] == offset:
-        heappop(block.holes)
-    elif offset >= block.high:
-        for skipped in range(block.high, offset):
-            heappush(block.holes, skipped)
-        block.high = offset + 1
-    elif offset in block.holes:
-        block.holes.remove(offset)
-        block.holes.sort()
-
-
 def free_address(state: State, store: Store, block: Block, offset: int, at: Instant, stale: bool) -> None:
     """End an assignment; the address cools from `at`, or is untouched again at once when its row was stale."""
     record = block.records[offset]
@@ -358,7 +278,8 @@ def free_address(state: State, store: Store, block: Block, offset: int, at: Inst
         block.count(-1)
     if stale:
         del block.records[offset]
-        heappush(block.holes, offset)
+        if offset < block.high:
+            heappush(block.holes, offset)
     else:
         record.sandbox = None
         record.pod = _NOBODY

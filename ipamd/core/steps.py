@@ -11,7 +11,7 @@ from . import events as ev
 from .calls import Call, Failed, Look, Lost, Outcome, Succeeded
 from .state import State
 from .types import MS, SECOND, Instant
-from .work import Free, Then, Work
+from .work import Free, Init, Then, Turn, Work
 
 HALF: Final = 2_500 * MS
 """Half a pool cycle (POOL-13)."""
@@ -90,10 +90,17 @@ def moved(work: Work) -> ev.WorkMoved:
     return ev.WorkMoved(work)
 
 
-def after(then: Then) -> list[ev.Event]:
-    """What follows the end of a pool action."""
+def go_on(events: list[ev.Event], turn: Turn) -> list[ev.Event]:
+    """The same, but what would end the half-cycle, or node init, leads to the next card."""
+    return [*(event for event in events[:-1] if not isinstance(event, ev.NodeReady)), ev.WorkMoved(turn)]
+
+
+def after(then: Then, card: int = 0) -> list[ev.Event]:
+    """What follows the end of a pool action on a card."""
     if then == "free":
-        return [ev.WorkMoved(Free())]
+        return [ev.WorkMoved(Free(card))]
+    if then == "links":
+        return [ev.WorkMoved(Init("links"))]
     if then == "ready":
         return [ev.NodeReady(), ev.WorkMoved(None, next="update")]
     return [ev.WorkMoved(None, next="resync")]

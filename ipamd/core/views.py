@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
+from .blocks import Address, Block
 from .commands import Refused
 from .plan import agenda, plan
 from .pool_linux import hold_on_eni
 from .reasons import stopped
-from .state import Address, Block, Eni, State
-from .types import CidrText, EniId, Instant, Ipv4Text, Sandbox, ip4_text
+from .state import Eni, State
+from .types import CidrText, EniId, Instant, IpText, Sandbox
 
 CHECKPOINT_VERSION: Final = "vpc-cni-ipam/1"
 """DM-58: upstream refuses any other."""
@@ -39,7 +40,7 @@ class EniView(msgspec.Struct, frozen=True):
     card: int
     primary: bool
     excluded: bool
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     subnet: str
     table: int
     prefixes: int
@@ -72,7 +73,7 @@ class PodView(msgspec.Struct, frozen=True):
     network: str
     container: str
     interface: str
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     device: int
     block: CidrText
@@ -82,7 +83,7 @@ class PodView(msgspec.Struct, frozen=True):
 class CoolingView(msgspec.Struct, frozen=True):
     """One released address that serves nobody until `until` (ns, inclusive)."""
 
-    address: Ipv4Text
+    address: IpText
     eni: EniId
     block: CidrText
     released_at: Instant
@@ -172,12 +173,12 @@ def pods(state: State) -> list[PodView]:
     return found
 
 
-def _held(state: State) -> Iterator[tuple[Eni, Block, Ipv4Text, Address, Sandbox]]:
+def _held(state: State) -> Iterator[tuple[Eni, Block, IpText, Address, Sandbox]]:
     for eni in state.enis.values():
         for block in eni.blocks.values():
             for offset, record in sorted(block.records.items(), key=lambda item: item[0]):
                 if record.sandbox is not None:
-                    yield eni, block, ip4_text(block.base + offset), record, record.sandbox
+                    yield eni, block, block.address(offset), record, record.sandbox
 
 
 def cooling(state: State, now: Instant) -> list[CoolingView]:
@@ -187,7 +188,7 @@ def cooling(state: State, now: Instant) -> list[CoolingView]:
         for block in eni.blocks.values():
             for released_at, offset in block.cooling:
                 if now - released_at <= state.cooldown:
-                    address = ip4_text(block.base + offset)
+                    address = block.address(offset)
                     found.append(CoolingView(address, eni.eni, block.cidr, released_at, released_at + state.cooldown))
     return sorted(found, key=lambda view: view.released_at)
 
@@ -223,13 +224,14 @@ class CheckpointPod(msgspec.Struct, frozen=True, omit_defaults=True):
     interfacesCount: int = 0
 
 
-class Allocation(msgspec.Struct, frozen=True):
-    """DM-58, named as there: one assigned address; `allocationTimestamp` in ns since the epoch."""
+class Allocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """DM-58, named as there: one assigned address, of one family; `allocationTimestamp` in ns since the epoch."""
 
     networkName: str
     containerID: str
     ifName: str
-    ipv4: Ipv4Text
+    ipv4: IpText = ""
+    ipv6: IpText = ""
     allocationTimestamp: Instant
     metadata: CheckpointPod
 
@@ -247,6 +249,10 @@ def checkpoint(state: State, card: int = 0) -> Checkpoint:
     for eni, _, address, record, key in _held(state):
         if eni.card == card:
             pod = CheckpointPod(record.pod.namespace, record.pod.name, record.pod.interfaces)
-            held = Allocation(key.network, key.container, key.interface, address, record.assigned_at, pod)
+            family = "ipv6" if ":" in address else "ipv4"
+            held = Allocation(
+                networkName=key.network, containerID=key.container, ifName=key.interface,
+                allocationTimestamp=record.assigned_at, metadata=pod, **{family: address},
+            )  # fmt: skip
             allocations.append(held)
     return Checkpoint(CHECKPOINT_VERSION, tuple(allocations))

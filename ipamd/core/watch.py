@@ -35,7 +35,7 @@ def want(state: State) -> Want | None:
     work = state.watch.work
     if isinstance(work, SyncHost):
         primary = state.enis.get(state.node.primary_eni)
-        return Want(call=SetUpHost(state.node.primary_ip, state.vpc_cidrs, primary.mac if primary else ""))
+        return Want(call=SetUpHost(state.node_ip, state.vpc_cidrs, primary.mac if primary else ""))
     if isinstance(work, ApplyGroups):
         if not work.queue:
             return Want()
@@ -58,8 +58,9 @@ def observe(state: State, seen: View | Failed) -> list[ev.Event]:
     if groups != state.security_groups and not state.settings.provisioning_disabled:
         events.append(ev.SecurityGroupsChanged(groups))
         work = ApplyGroups(tuple(sorted(state.enis)), groups)
-    if seen.vpc_cidrs != state.vpc_cidrs:
-        events.append(ev.VpcCidrsChanged(seen.vpc_cidrs))
+    vpc_cidrs = seen.vpc_cidrs6 if state.settings.ipv6 else seen.vpc_cidrs
+    if vpc_cidrs != state.vpc_cidrs:
+        events.append(ev.VpcCidrsChanged(vpc_cidrs))
         work = SyncHost()
     return [*events, ev.WorkMoved(work, "watch")] if events else []
 

@@ -13,10 +13,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .calls import Ec2Call, HostCall, MetadataEni
-from .types import CidrText, EniId, Instant, Ipv4Text
+from .types import CidrText, EniId, Instant, IpText, Ipv4Text
 
-Then: TypeAlias = Literal["free", "idle", "ready"]
-"""What follows a pool action: try to free an ENI (POOL-15 d), end the half-cycle, or end node init."""
+Then: TypeAlias = Literal["free", "idle", "ready", "links"]
+"""What follows a pool action: try to free an ENI (POOL-15 d), end the half-cycle, end node init, or go on with it."""
 
 
 class _Work(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
@@ -32,17 +32,21 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
     card: int
     subnet: str
     subnet_cidr: CidrText
-    primary_ip: Ipv4Text
+    primary_ip: IpText
+    """Of the active family, as is `subnet_cidr`."""
     addresses: tuple[Ipv4Text, ...] = ()
     prefixes: tuple[CidrText, ...] = ()
     tags: dict[str, str] = {}
+    kind: str = "interface"
+    """EC2's InterfaceType (DM-53)."""
 
 
 class Adoption(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Candidates still to be set up, head first: tag (INIT-24), check the subnet (POOL-46), host set-up, ready."""
+    """Candidates still to be set up, head first: tag (INIT-24), check the subnet (POOL-46), in IPv6 mode see that
+    there is a /80 (V6-4), host set-up, ready."""
 
     queue: tuple[Candidate, ...]
-    step: Literal["tag", "check", "host", "ready"] = "tag"
+    step: Literal["tag", "check", "read_prefix", "assign_prefix", "host", "ready"] = "tag"
     attempt: int = 0
     due: Instant = 0
     excluded: tuple[str, ...] | None = None
@@ -58,6 +62,7 @@ class Init(_Work, frozen=True):
         "metadata",
         "host",
         "describe",
+        "subnets",
         "adopt",
         "links",
         "prune",
@@ -73,6 +78,8 @@ class Init(_Work, frozen=True):
     calls: tuple[Ec2Call | HostCall, ...] = ()
     attempt: int = 0
     due: Instant = 0
+    lacking: bool = False
+    """No ENI may serve pods: one is made once the others are adopted (INIT-23)."""
 
 
 class Fill(_Work, frozen=True):
@@ -82,6 +89,7 @@ class Fill(_Work, frozen=True):
     wanted: int
     then: Then
     step: Literal["assign", "fallback", "reread"] = "assign"
+    card: int = 0
 
 
 class Grow(_Work, frozen=True):
@@ -123,17 +131,29 @@ class Trim(_Work, frozen=True):
 
     calls: tuple[Ec2Call, ...]
     then: Then
+    card: int = 0
 
 
 class Free(_Work, frozen=True):
     """The moment after an increase or a decrease at which an ENI may be freed (POOL-36)."""
+
+    card: int = 0
+
+
+class Turn(_Work, frozen=True):
+    """The network cards that the pool update, or the increase at node init, has still to see to, in order (POOL-15)."""
+
+    cards: tuple[int, ...]
+    shrink: bool = True
+    """Whether this update may scale down: decided once for all cards (POOL-16)."""
+    then: Literal["idle", "ready"] = "idle"
 
 
 class Shed(_Work, frozen=True):
     """Freeing one ENI that left the store (EC2-22, POOL-37)."""
 
     eni: EniId
-    primary_ip: Ipv4Text
+    primary_ip: IpText
     step: Literal["describe", "detach", "delete", "rules"] = "describe"
     attachment: str = ""
     attempt: int = 0
@@ -152,6 +172,8 @@ class Resync(_Work, frozen=True):
     """What still has to be asked of EC2, head first; `held` are expired cooldown entries (REC-10)."""
     seen: tuple[MetadataEni, ...] = ()
     tags: dict[EniId, dict[str, str]] = {}
+    kinds: dict[EniId, str] = {}
+    """EC2's InterfaceType of those that are not plain (DM-53)."""
     adoption: Adoption | None = None
     attempt: int = 0
     due: Instant = 0
@@ -177,4 +199,4 @@ class SyncHost(_Work, frozen=True):
     """The VPC's CIDRs changed: host rules are programmed again (INIT-30)."""
 
 
-Work: TypeAlias = Init | Fill | Grow | Trim | Free | Shed | Resync | ApplyGroups | SyncHost | Sweep
+Work: TypeAlias = Init | Fill | Grow | Trim | Free | Turn | Shed | Resync | ApplyGroups | SyncHost | Sweep

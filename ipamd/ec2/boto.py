@@ -127,7 +127,10 @@ class BotoCloud:
         """Facts of the instance (INIT-9) and of its type: from our table, else from EC2 (LIM-4)."""
         facts, kind = self.facts, self.facts.instance_type
         known = limits(kind)
-        enis, addresses = (known.enis, known.ips_per_eni) if known else await self._type_limits()
+        if known:
+            enis, addresses, cards = known.enis, known.ips_per_eni, known.cards
+        else:
+            enis, addresses, cards = await self._type_limits()
         return Node(
             instance=facts.instance,
             instance_type=kind,
@@ -141,6 +144,8 @@ class BotoCloud:
             ips_per_eni=addresses,
             max_pods=max_pods(kind) if known else DEFAULT_MAX_PODS,
             trunking_compatible=trunking_compatible(kind),
+            cards=cards,
+            primary_ip6=facts.primary_ip6,
         )
 
     async def identity(self) -> Identity:
@@ -226,8 +231,11 @@ class BotoCloud:
         found: views.Json = (await self._reservation())["Instances"][0]
         return found
 
-    async def _type_limits(self) -> tuple[int, int]:
-        """LIM-4: ENIs and addresses per ENI of a type that our table lacks. Raises `Ec2Error` or `Ec2Lost`."""
+    async def _type_limits(self) -> tuple[int, int, tuple[int, ...]]:
+        """LIM-4: ENIs, addresses per ENI and ENIs by card of a type that our table lacks.
+
+        Raises `Ec2Error` or `Ec2Lost`.
+        """
         kind = self.facts.instance_type
         request = Request("DescribeInstanceTypes", repeatable=True, read=True)
         answer = await self.ask(request, lambda client: client.describe_instance_types(InstanceTypes=[kind]))
@@ -237,7 +245,10 @@ class BotoCloud:
         found = types[0]
         network = found.get("NetworkInfo") or {}
         self.prefixes_supported = found.get("Hypervisor") == "nitro" or bool(found.get("BareMetal"))
-        return int(network.get("MaximumNetworkInterfaces", 0)), int(network.get("Ipv4AddressesPerInterface", 0))
+        listed = sorted(network.get("NetworkCards") or (), key=lambda card: int(card.get("NetworkCardIndex", 0)))
+        cards = tuple(int(card.get("MaximumNetworkInterfaces", 0)) for card in listed) if len(listed) > 1 else ()
+        enis, addresses = int(network.get("MaximumNetworkInterfaces", 0)), network.get("Ipv4AddressesPerInterface", 0)
+        return enis, int(addresses), cards
 
 
 class _Unreadable(Exception):

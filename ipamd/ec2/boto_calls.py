@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 from ipamd.core.calls import (
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     Attached,
     AttachNetworkInterface,
@@ -19,10 +20,11 @@ from ipamd.core.calls import (
     Granted,
     ModifyNetworkInterfaceAttribute,
     Result,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
 )
 
-from .boto_views import addresses_of, prefixes_of
+from .boto_views import addresses_of, ipv6_addresses_of, prefixes_of
 
 Json = Mapping[str, Any]
 
@@ -32,6 +34,8 @@ METHODS: Final = {
     ModifyNetworkInterfaceAttribute: "modify_network_interface_attribute",
     AssignPrivateIpAddresses: "assign_private_ip_addresses",
     UnassignPrivateIpAddresses: "unassign_private_ip_addresses",
+    AssignIpv6Addresses: "assign_ipv6_addresses",
+    UnassignIpv6Addresses: "unassign_ipv6_addresses",
     DetachNetworkInterface: "detach_network_interface",
     DeleteNetworkInterface: "delete_network_interface",
     CreateTags: "create_tags",
@@ -50,6 +54,8 @@ def repeatable(call: Ec2Call) -> bool:
             AttachNetworkInterface()
             | AssignPrivateIpAddresses()
             | UnassignPrivateIpAddresses()
+            | AssignIpv6Addresses()
+            | UnassignIpv6Addresses()
             | DetachNetworkInterface()
         ):
             return False
@@ -83,6 +89,10 @@ def parameters(call: Ec2Call, instance: str) -> dict[str, Any]:
         case UnassignPrivateIpAddresses():
             lists = {"PrivateIpAddresses": list(call.addresses), "Ipv4Prefixes": list(call.prefixes)}
             return {"NetworkInterfaceId": call.eni, **{name: given for name, given in lists.items() if given}}
+        case AssignIpv6Addresses():
+            return {"NetworkInterfaceId": call.eni, "Ipv6PrefixCount": call.prefixes}
+        case UnassignIpv6Addresses():
+            return {"NetworkInterfaceId": call.eni, "Ipv6Prefixes": list(call.prefixes)}
         case DetachNetworkInterface():
             return {"AttachmentId": call.attachment}
         case DeleteNetworkInterface():
@@ -104,6 +114,8 @@ def _creation(call: CreateNetworkInterface) -> dict[str, Any]:
         asked["SecondaryPrivateIpAddressCount"] = call.secondary_ips
     if call.prefixes not in (-1, 0):
         asked["Ipv4PrefixCount"] = call.prefixes
+    if call.ipv6_addresses not in (-1, 0):
+        asked["Ipv6AddressCount"] = call.ipv6_addresses
     if call.tags:
         asked["TagSpecifications"] = [{"ResourceType": "network-interface", "Tags": _tags(call.tags)}]
     return asked
@@ -126,6 +138,7 @@ def result(call: Ec2Call, answer: Json) -> Result:
                 made["SubnetId"],
                 tuple(secondary),
                 prefixes_of(made),
+                ipv6_addresses_of(made),
             )
         case AttachNetworkInterface():
             return Attached(answer["AttachmentId"])
@@ -134,9 +147,12 @@ def result(call: Ec2Call, answer: Json) -> Result:
             singles = tuple(row["PrivateIpAddress"] for row in answer.get("AssignedPrivateIpAddresses") or ())
             blocks = tuple(row["Ipv4Prefix"] for row in answer.get("AssignedIpv4Prefixes") or ())
             return Granted(singles, blocks)
+        case AssignIpv6Addresses():
+            return Granted(prefixes=tuple(answer.get("AssignedIpv6Prefixes") or ()))
         case (
             ModifyNetworkInterfaceAttribute()
             | UnassignPrivateIpAddresses()
+            | UnassignIpv6Addresses()
             | DetachNetworkInterface()
             | DeleteNetworkInterface()
             | CreateTags()

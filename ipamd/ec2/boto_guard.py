@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ipamd.core.adopt import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
     CreatedEni,
@@ -31,6 +30,7 @@ from ipamd.core.calls import (
     Result,
     View,
 )
+from ipamd.core.cards import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.settings import Node
 from ipamd.core.types import CallId, EniId
 

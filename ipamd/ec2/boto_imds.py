@@ -48,6 +48,7 @@ class InstanceFacts(msgspec.Struct, frozen=True):
     subnet: str
     primary_eni: str
     primary_ip: str
+    primary_ip6: str = ""
 
 
 class Imds:
@@ -77,29 +78,36 @@ class Imds:
             self._needed("meta-data/mac"),
         )
         base = f"meta-data/{MACS}{mac}/"
-        eni, subnet, vpc = await asyncio.gather(
-            self._needed(f"{base}interface-id"), self._needed(f"{base}subnet-id"), self._needed(f"{base}vpc-id")
+        eni, subnet, vpc, local6 = await asyncio.gather(
+            self._needed(f"{base}interface-id"),
+            self._needed(f"{base}subnet-id"),
+            self._needed(f"{base}vpc-id"),
+            self._optional("meta-data/ipv6"),
         )
         region, account = str(document.get("region", "")), str(document.get("accountId", ""))
-        return InstanceFacts(instance, kind, account, region, zone, vpc, subnet, eni, local)
+        return InstanceFacts(instance, kind, account, region, zone, vpc, subnet, eni, local, local6)
 
     async def view(self) -> MetadataView:
-        """Every attached ENI that has an address (EC2-37, DM-51). Raises Ec2Error or Ec2Lost."""
+        """Every attached ENI; one without addresses is efa-only (EC2-37). Raises Ec2Error or Ec2Lost."""
         listed, primary = await asyncio.gather(self._needed(f"meta-data/{MACS}"), self._needed("meta-data/mac"))
         macs = [word.rstrip("/") for word in listed.split()]
         found = await asyncio.gather(*(self._eni(mac, mac == primary) for mac in macs))
-        enis = sorted((eni for eni in found if eni.addresses), key=lambda eni: (eni.card, eni.device))
+        enis = sorted(found, key=lambda eni: (eni.card, eni.device))
         base = f"meta-data/{MACS}{primary}/"
-        groups, cidrs = await asyncio.gather(
-            self._needed(f"{base}security-group-ids"), self._needed(f"{base}vpc-ipv4-cidr-blocks")
+        groups, cidrs, cidrs6 = await asyncio.gather(
+            self._needed(f"{base}security-group-ids"),
+            self._needed(f"{base}vpc-ipv4-cidr-blocks"),
+            self._optional(f"{base}vpc-ipv6-cidr-blocks"),
         )
-        return MetadataView(tuple(enis), tuple(cidrs.split()), tuple(groups.split()))
+        split = tuple(cidrs6.split())
+        return MetadataView(tuple(enis), tuple(cidrs.split()), tuple(groups.split()), vpc_cidrs6=split)
 
     async def _eni(self, mac: str, primary: bool) -> MetadataEni:
-        """One ENI. Its own listing says which of the lists there are; no addresses: efa-only, or not there yet."""
+        """One ENI. Its own listing says which of the lists there are."""
         base = f"meta-data/{MACS}{mac}/"
         fields = {word.rstrip("/") for word in (await self._needed(base)).split()}
-        eni, device, subnet, addresses, prefixes, cidr, card = await asyncio.gather(
+        ipv6s = "ipv6s" in fields
+        eni, device, subnet, addresses, prefixes, cidr, card, own6, prefixes6, cidr6 = await asyncio.gather(
             self._needed(f"{base}interface-id"),
             self._needed(f"{base}device-number"),
             self._needed(f"{base}subnet-id"),
@@ -107,6 +115,9 @@ class Imds:
             self._optional(f"{base}ipv4-prefix"),
             self._optional(f"{base}subnet-ipv4-cidr-block"),
             self._optional(f"{base}network-card", "network-card" in fields),
+            self._optional(f"{base}ipv6s", ipv6s),
+            self._optional(f"{base}ipv6-prefix", ipv6s),
+            self._optional(f"{base}subnet-ipv6-cidr-blocks", ipv6s),
         )
         return MetadataEni(
             eni=eni,
@@ -117,6 +128,9 @@ class Imds:
             addresses=tuple(addresses.split()),
             prefixes=tuple(prefixes.split()),
             card=_number(f"{base}network-card", card) if card else 0,
+            ipv6_addresses=tuple(own6.split()),
+            ipv6_prefixes=tuple(prefixes6.split()),
+            subnet_cidr6=cidr6.split()[0] if cidr6 else "",
         )
 
     async def _document(self) -> Mapping[str, Any]:

@@ -63,6 +63,8 @@ def eni(row: Json) -> Ec2Eni:
         description=row.get("Description", ""),
         tags=tags_of(row.get("TagSet")),
         security_groups=tuple(group["GroupId"] for group in row.get("Groups") or ()),
+        ipv6_addresses=ipv6_addresses_of(row),
+        ipv6_prefixes=tuple(prefix["Ipv6Prefix"] for prefix in row.get("Ipv6Prefixes") or ()),
     )
 
 
@@ -72,6 +74,11 @@ def addresses_of(row: Json) -> tuple[str, ...]:
     first = [address["PrivateIpAddress"] for address in listed if address.get("Primary")]
     others = [address["PrivateIpAddress"] for address in listed if not address.get("Primary")]
     return (*first, *others)
+
+
+def ipv6_addresses_of(row: Json) -> tuple[str, ...]:
+    """IPv6 addresses of an ENI in EC2's order."""
+    return tuple(address["Ipv6Address"] for address in row.get("Ipv6Addresses") or ())
 
 
 def prefixes_of(row: Json) -> tuple[str, ...]:

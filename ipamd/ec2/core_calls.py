@@ -27,6 +27,10 @@ def request_of(call: calls.Ec2Call, instance: str) -> requests.Change:
             )
         case calls.UnassignPrivateIpAddresses():
             return requests.UnassignPrivateIpAddresses(call.eni, call.addresses, call.prefixes)
+        case calls.AssignIpv6Addresses():
+            return requests.AssignIpv6Addresses(call.eni, prefix_count=call.prefixes)
+        case calls.UnassignIpv6Addresses():
+            return requests.UnassignIpv6Addresses(call.eni, prefixes=call.prefixes)
         case calls.DetachNetworkInterface():
             return requests.DetachNetworkInterface(call.attachment)
         case calls.DeleteNetworkInterface():
@@ -47,6 +51,7 @@ def creation(call: calls.CreateNetworkInterface) -> requests.CreateNetworkInterf
         address_count=0 if call.secondary_ips == -1 else call.secondary_ips,
         prefix_count=0 if call.prefixes == -1 else call.prefixes,
         tags=call.tags,
+        ipv6_address_count=max(call.ipv6_addresses, 0),
     )
 
 
@@ -56,8 +61,9 @@ def result_of(answer: answers.Answer) -> calls.Result:
         case answers.NetworkInterface():
             primary, *secondary = answer.addresses
             return calls.CreatedEni(
-                answer.eni, answer.mac, primary, answer.subnet, tuple(secondary), answer.prefixes
-            )
+                answer.eni, answer.mac, primary, answer.subnet, tuple(secondary), answer.prefixes,
+                answer.ipv6_addresses,
+            )  # fmt: skip
         case answers.Attached():
             return calls.Attached(answer.attachment)
         case answers.Granted():

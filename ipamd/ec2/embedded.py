@@ -64,6 +64,8 @@ class CloudOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     spreads: dict[str, Spread] = {}
     """Answer times by action that take the latency profile's place."""
     compact_bytes: int = COMPACT_BYTES
+    ipv6: bool = False
+    """Whether the VPC must have IPv6. A new cloud gets it; one that lacks it is refused."""
 
 
 class CloudMismatch(CloudError):
@@ -294,6 +296,7 @@ def _begun(options: CloudOptions, log: CloudLog, now: Instant) -> Vpc:
         region=options.region or model.DEFAULT_REGION,
         zone=options.zone or model.DEFAULT_ZONE,
         now=now,
+        ipv6=options.ipv6,
     )
     try:
         log.replace(_image(vpc))
@@ -326,6 +329,10 @@ def _restored(lines: list[Line], options: CloudOptions, path: Path) -> Vpc:
                 f"{path.parent}: holds a cloud with {what} {held}, asked for {asked}; "
                 f"leave the {what} out, choose another directory, or move this one away to begin anew"
             )
+    if options.ipv6 and not node.primary_ip6:
+        raise CloudMismatch(
+            f"{path.parent}: holds a cloud without IPv6; choose another directory, or move this one away to begin anew"
+        )
     return vpc
 
 

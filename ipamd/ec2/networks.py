@@ -256,6 +256,15 @@ def _network(cidr: str, thing: str) -> IPv4Network | Failed:
         return refusals.bad_range(thing, cidr)
 
 
+def next_ipv6(vpc: Vpc, home: VpcRow) -> str:
+    """The first /64 of the VPC's /56 that no subnet has; "" if the VPC has no IPv6 or none is left."""
+    if not home.ipv6_cidr:
+        return ""
+    taken = {s.ipv6_cidr for s in vpc.subnets.values() if s.vpc == home.vpc}
+    free = (str(network) for network in IPv6Network(home.ipv6_cidr).subnets(new_prefix=64))
+    return next((cidr for cidr in free if cidr not in taken), "")
+
+
 def _wrong_ipv6(vpc: Vpc, home: VpcRow, cidr: str) -> Failed | None:
     try:
         network = subnet6_network(cidr)

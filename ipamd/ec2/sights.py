@@ -118,7 +118,10 @@ def metadata(vpc: Vpc, now: Instant, instance: str) -> MetadataView:
     groups = next((s.security_groups for s in shown if s.eni == primary.eni), ())
     around = vpc.cidrs[vpc.subnets[primary.subnet].vpc].seen(now)
     return MetadataView(
-        enis=tuple([_metadata_eni(vpc, s) for s in shown]), vpc_cidrs=around.cidrs, security_groups=groups
+        enis=tuple([_metadata_eni(vpc, s) for s in shown]),
+        vpc_cidrs=around.cidrs,
+        security_groups=groups,
+        vpc_cidrs6=(around.ipv6_cidr,) if around.ipv6_cidr else (),
     )
 
 
@@ -160,6 +163,9 @@ def _metadata_eni(vpc: Vpc, row: EniRow) -> MetadataEni:
         addresses=row.addresses,
         prefixes=row.prefixes,
         card=row.card,
+        ipv6_addresses=row.ipv6_addresses,
+        ipv6_prefixes=row.ipv6_prefixes,
+        subnet_cidr6=vpc.subnets[row.subnet].ipv6_cidr,
     )
 
 
@@ -199,4 +205,6 @@ def ec2_eni(row: EniRow) -> Ec2Eni:
         tags=row.tags,
         security_groups=row.security_groups,
         created_at=row.created_at,
+        ipv6_addresses=row.ipv6_addresses,
+        ipv6_prefixes=row.ipv6_prefixes,
     )

@@ -248,8 +248,11 @@ def make_vpc(
     region: str = DEFAULT_REGION,
     zone: str = DEFAULT_ZONE,
     now: Instant = 0,
+    ipv6: bool = False,
 ) -> Vpc:
     """A VPC with one subnet and one running instance; `vpc_cidr` is by default the /16 around the subnet.
+
+    With `ipv6` the VPC has a /56, the subnet a /64 of it, and the primary ENI an address of that.
 
     Raises ValueError for a subnet EC2 would refuse, `UnknownInstanceType` for a type without known limits.
     """
@@ -261,6 +264,7 @@ def make_vpc(
         region=region,
         cidrs=(str(around),),
         default_group=identifier("sg", settings.seed, 1),
+        ipv6_cidr=networks.ipv6_of(settings.seed, 1) if ipv6 else "",
     )
     vpc.install((row,), now, settled=True)
     launch(vpc, instance_type, add_subnet(vpc, subnet, zone, now=now).subnet, now=now)
@@ -278,18 +282,20 @@ def add_subnet(
     other = next((s for s in beside if network.overlaps(IPv4Network(s.cidr))), None)
     if other is not None:
         raise ValueError(f"subnet {cidr}: overlaps {other.subnet} ({other.cidr}); choose a free range")
-    row = SubnetRow(identifier("subnet", vpc.settings.seed, vpc.serial + 1), cidr, zone, tags or {}, vpc.row.vpc)
+    name = identifier("subnet", vpc.settings.seed, vpc.serial + 1)
+    row = SubnetRow(name, cidr, zone, tags or {}, vpc.row.vpc, networks.next_ipv6(vpc, vpc.row))
     vpc.install((row,), now)
     return row
 
 
 def launch(vpc: Vpc, instance_type: str, subnet: str, *, now: Instant) -> InstanceRow:
-    """One more running instance with its primary ENI (device 0) in the subnet.
+    """One more running instance with its primary ENI (device 0) in the subnet, with an IPv6 address if that has any.
 
     Raises `UnknownInstanceType`, and ValueError if the subnet has no free address.
     """
     limits_of(instance_type)
-    effect = instances.run(vpc, requests.RunInstances(instance_type, subnet), now)
+    wide = int(bool(vpc.subnets[subnet].ipv6_cidr))
+    effect = instances.run(vpc, requests.RunInstances(instance_type, subnet, ipv6_address_count=wide), now)
     if isinstance(effect, Failed):
         raise ValueError(f"{subnet}: no address for the instance's primary ENI: {effect.message}")
     vpc.install(effect.rows, now, settled=True)
@@ -325,4 +331,6 @@ def node_of(vpc: Vpc, instance: str = "") -> Node:
         ips_per_eni=host.limits.ips_per_eni,
         max_pods=max_pods(host.instance_type),
         trunking_compatible=host.limits.trunking_compatible,
+        cards=host.limits.cards,
+        primary_ip6=primary.ipv6_addresses[0] if primary.ipv6_addresses else "",
     )

@@ -11,10 +11,11 @@ import re
 from typing import Final, TypeAlias
 
 from ipamd.core import events as ev
+from ipamd.core.blocks import Block
 from ipamd.core.commands import AddNetwork, DelNetwork, Imported
 from ipamd.core.events import FORMAT, Event, Record
 from ipamd.core.evolve import fold
-from ipamd.core.state import Block, State
+from ipamd.core.state import State
 from ipamd.core.types import PREFIX_LENGTH, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4, ip4_text, single
 
 from .facts import EniFacts, Facts
@@ -172,7 +173,7 @@ class Pool:
         for store in self.state.stores.values():
             place: tuple[Block, int] | None = store.owners.get(sandbox)
             if place is not None:
-                return ip4_text(place[0].base + place[1])
+                return place[0].address(place[1])
         return ""
 
     def holding(self, container: str) -> Sandbox | None:

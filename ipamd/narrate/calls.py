@@ -7,6 +7,7 @@ from typing import assert_never
 from ipamd.core import events as ev
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     AttachNetworkInterface,
     Call,
@@ -20,6 +21,7 @@ from ipamd.core.calls import (
     SetUpEni,
     SetUpHost,
     TearDownEni,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
 )
 
@@ -35,13 +37,14 @@ def begun(call: Call) -> list[Line]:
             return [Line("info", f"Trying to allocate {count} IP addresses on ENI {call.eni}")]  # G1b
         case CreateNetworkInterface():
             groups = listed(call.security_groups)
+            count = max(call.secondary_ips, call.prefixes, call.ipv6_addresses)
             return [
-                Line(
-                    "info", f"Trying to allocate {max(call.secondary_ips, call.prefixes)} IP addresses on new ENI"
-                ),  # G1
+                Line("info", f"Trying to allocate {count} IP addresses on new ENI"),  # G1
                 Line("info", f"Creating ENI with security groups: {groups} in subnet: {call.subnet}"),  # G2
             ]
-        case UnassignPrivateIpAddresses():
+        case AssignIpv6Addresses():
+            return [Line("info", f"Trying to allocate {call.prefixes} IPv6 prefixes on ENI {call.eni}")]
+        case UnassignPrivateIpAddresses() | UnassignIpv6Addresses():
             kind, blocks = _blocks(call)
             return [Line("debug", f"Trying to unassign the following {kind} {blocks} from ENI {call.eni}")]  # G6
         case DetachNetworkInterface():
@@ -50,9 +53,10 @@ def begun(call: Call) -> list[Line]:
             where = f"IP address {call.primary_ip}, MAC address {call.mac}, CIDR {call.subnet_cidr}"
             return [Line("debug", f"Setting up network for an ENI with {where}, route table {call.table}")]  # F5
         case PrunePodRules():
+            of = f"v4: , v6: {call.address}" if ":" in call.address else f"v4: {call.address}, v6: "
             return [
-                Line("debug", f"Delete toContainer rule for v4: {call.address}, v6: "),  # B10
-                Line("debug", f"Delete fromContainer rule for v4: {call.address}, v6: "),
+                Line("debug", f"Delete toContainer rule for {of}"),  # B10
+                Line("debug", f"Delete fromContainer rule for {of}"),
             ]
         case AttachNetworkInterface():
             return [Line("debug", f"Attaching ENI {call.eni} at device {call.device} of network card {call.card}")]
@@ -87,7 +91,9 @@ def _succeeded(call: Call | None) -> list[Line]:
         case AssignPrivateIpAddresses():
             kind = "IP prefixes" if call.prefixes else "IP addresses"
             return [Line("info", f"Allocated {call.prefixes or call.secondary_ips} private {kind}")]  # G4
-        case UnassignPrivateIpAddresses():
+        case AssignIpv6Addresses():
+            return [Line("info", f"Allocated {call.prefixes} private IPv6 prefixes")]
+        case UnassignPrivateIpAddresses() | UnassignIpv6Addresses():
             kind, blocks = _blocks(call)
             return [Line("info", f"Successfully freed {kind} {blocks} from ENI {call.eni}")]  # G6b
         case DetachNetworkInterface():
@@ -119,5 +125,7 @@ def _named(call: Call | None, event: ev.CallEnded) -> tuple[str, str]:
     return type(call).__name__, f" of ENI {eni}" if eni else ""
 
 
-def _blocks(call: UnassignPrivateIpAddresses) -> tuple[str, str]:
+def _blocks(call: UnassignPrivateIpAddresses | UnassignIpv6Addresses) -> tuple[str, str]:
+    if isinstance(call, UnassignIpv6Addresses):
+        return "IPv6 prefixes", listed(call.prefixes)
     return ("Prefixes", listed(call.prefixes)) if call.prefixes else ("IPs", listed(call.addresses))

@@ -222,6 +222,7 @@ _Plain: TypeAlias = (
     | ev.ReconcileCounted
     | ev.VpcCidrsChanged
     | ev.UnmanagedEnisChanged
+    | ev.CardsManaged
     | ev.WorkMoved
 )
 
@@ -262,6 +263,8 @@ def _plain(event: _Plain) -> list[Line]:
             return [Line("info", f"The VPC's CIDRs are {listed(event.cidrs)}")]
         case ev.UnmanagedEnisChanged():
             return [Line("info", f"Unmanaged ENIs: {listed(event.enis)}")]
+        case ev.CardsManaged():
+            return [Line("info", f"Network cards with a datastore: {listed(tuple(map(str, event.cards)))}")]
         case ev.PurgeEnded() | ev.HoldEnded() | ev.ReconcileCounted() | ev.WorkMoved():
             return []  # bookkeeping: the journal has it
         case _:

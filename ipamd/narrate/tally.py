@@ -12,14 +12,14 @@ from ipamd.core import events as ev
 from ipamd.core.calls import Call
 from ipamd.core.settings import Node, Settings
 from ipamd.core.state import State
-from ipamd.core.types import PREFIX_SIZE, CallId, CidrText, EniId, Ipv4Text, Pod, Sandbox, ip4_text
+from ipamd.core.types import PREFIX_SIZE, CallId, CidrText, EniId, IpText, Pod, Sandbox
 
 Holder: TypeAlias = tuple[Sandbox, Pod]
 
 
 def size(cidr: CidrText) -> int:
-    """Addresses of an IPv4 block."""
-    return 1 << (32 - int(cidr.rpartition("/")[2]))
+    """Addresses of a block."""
+    return 1 << ((128 if ":" in cidr else 32) - int(cidr.rpartition("/")[2]))
 
 
 class Tally:
@@ -31,7 +31,7 @@ class Tally:
         self.node = state.node
         self.groups = state.security_groups or ()
         self.calls: dict[CallId, Call] = {call_id: running.call for call_id, running in state.calls.items()}
-        self.enis: dict[EniId, dict[CidrText, dict[Ipv4Text, Holder]]] = {}
+        self.enis: dict[EniId, dict[CidrText, dict[IpText, Holder]]] = {}
         self.excluded: dict[EniId, bool] = {}
         self.total = self.assigned = self.prefixes = 0
         for eni in state.enis.values():
@@ -41,7 +41,7 @@ class Tally:
                 self.added(eni.eni, block.cidr)
                 for offset, record in block.records.items():
                     if record.sandbox is not None:
-                        self.assign(eni.eni, block.cidr, ip4_text(block.base + offset), (record.sandbox, record.pod))
+                        self.assign(eni.eni, block.cidr, block.address(offset), (record.sandbox, record.pod))
 
     @property
     def ips_per_eni(self) -> int:
@@ -86,7 +86,7 @@ class Tally:
             self.prefixes -= not cidr.endswith("/32")
             self.assigned -= len(held)
 
-    def assign(self, eni: EniId, cidr: CidrText, address: Ipv4Text, holder: Holder) -> None:
+    def assign(self, eni: EniId, cidr: CidrText, address: IpText, holder: Holder) -> None:
         """A sandbox holds an address."""
         self.enis.setdefault(eni, {}).setdefault(cidr, {})[address] = holder
         self.assigned += 1

@@ -122,6 +122,7 @@ class Daemon:
         self.datastore.on_bug = self._fail
         self.tasks = Tasks(self._fail)
         self.performer = Performer(cloud, host, self.tasks, self._settled, limits.call_timeout)
+        self.performer.ipv6 = start.settings.ipv6
         self.driver = Driver(self.datastore, clock, self.performer, self.tasks.spawn, self._fail)
         for tell in (self.performer.on_record, self.driver.on_record, self._on_record):
             self.datastore.subscribe(tell)

@@ -54,6 +54,8 @@ class Performer:
 
     def __init__(self, cloud: Ec2, host: Host, tasks: Tasks, settled: Settled, timeout: float = CALL_TIMEOUT) -> None:
         self.on_call: OnCall | None = None
+        self.ipv6 = False
+        """Whether `vpc_cidrs` are the IPv6 ones."""
         self._cloud = cloud
         self._host = host
         self._tasks = tasks
@@ -77,14 +79,17 @@ class Performer:
         return Failed("", f"no answer: {seen.why}") if isinstance(seen, Lost) else seen
 
     async def vpc_cidrs(self) -> tuple[CidrText, ...]:
-        """The VPC's IPv4 blocks as instance metadata shows them now (RPC-35). Raises Ec2Error or Ec2Lost."""
+        """The VPC's blocks of the active family as instance metadata shows them now (RPC-35, RPC-36).
+
+        Raises Ec2Error or Ec2Lost.
+        """
         try:
             async with asyncio.timeout(self._timeout):
                 seen = await self._cloud.look(ReadMetadata())
         except TimeoutError:
             raise Ec2Lost("ReadMetadata", f"nothing within {self._timeout:g} s") from None
         assert isinstance(seen, MetadataView), f"ReadMetadata was answered {type(seen).__name__}"
-        return seen.vpc_cidrs
+        return seen.vpc_cidrs6 if self.ipv6 else seen.vpc_cidrs
 
     async def _perform(self, started: ev.CallStarted) -> None:
         self._settled(started.call_id, await self._outcome(started.call, started.call_id))

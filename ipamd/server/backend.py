@@ -22,6 +22,7 @@ from ipamd.core.commands import (
     Assigned,
     Command,
     DelNetwork,
+    Hollow,
     NotReady,
     RefuseAdd,
     Refused,
@@ -45,7 +46,7 @@ from .counts import RequestCounts
 Submit: TypeAlias = Callable[[Command], Awaitable[Answer]]
 """One command; the answer once it is durable. Raises when the journal cannot take it."""
 VpcCidrs: TypeAlias = Callable[[], Awaitable[tuple[str, ...]]]
-"""RPC-35: the VPC's IPv4 blocks, read live. Raises when instance metadata does not answer."""
+"""RPC-35, RPC-36: the VPC's blocks of the active family, read live. Raises when instance metadata does not answer."""
 Snat: TypeAlias = Callable[[], tuple[bool, tuple[str, ...]]]
 """ENV-48: external SNAT, and the CIDRs that are excluded from SNAT, as they stand now."""
 GetState: TypeAlias = Callable[[], State]
@@ -112,18 +113,21 @@ class Backend:
             self.counts.rejected["version"] += 1
             await self._reject_version("Add", request.ClientVersion, context)
         fault = _too_long(request, _ADD_FIELDS)
-        if not fault and request.RequiresMultiNICAttachment:
+        multi_nic = request.RequiresMultiNICAttachment
+        if not fault and multi_nic and not self._state().settings.multi_nic:
             fault = "RequiresMultiNICAttachment is set, but ENABLE_MULTI_NIC is off"  # RPC-29
         if fault:
             return await self._refuse(request, fault, context)
         sandbox = Sandbox(request.NetworkName, request.ContainerID, request.IfName)
-        command = AddNetwork(sandbox, Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME, 1))
+        command = AddNetwork(sandbox, Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME, 1), multi_nic)
         answer = await self._answer(command, context)
         match answer:
             case Assigned():
                 if answer.repeated:
                     _log.info("AssignPodIPv4Address: duplicate pod assign for sandbox %s", sandbox.text)
-                return await self._assigned(answer, context)
+                return await self._assigned((answer, *answer.others), context)
+            case Hollow():
+                return await self._assigned((), context)
             case Refused():
                 return _refused(answer, context)
             case NotReady():
@@ -148,11 +152,9 @@ class Backend:
         answer = await self._answer(DelNetwork(sandbox, request.Reason), context)
         match answer:
             case Released():
-                held = IPAllocationMetadata(
-                    IPv4Addr=answer.address, DeviceNumber=answer.device, RouteTableId=answer.table
-                )
-                policy = self._state().settings.network_policy_mode
-                return DelNetworkReply(Success=True, IPAllocationMetadata=[held], NetworkPolicyMode=policy)
+                return self._released((answer, *answer.others))
+            case Hollow():
+                return self._released(())
             case UnknownPod():
                 await _unknown_pod(sandbox, context)
             case NotReady():
@@ -171,8 +173,9 @@ class Backend:
         state = self._state()
         return NetworkPolicyAgentConfigReply(
             NetworkPolicyMode=state.settings.network_policy_mode,
-            MultiNICEnabled=False,
-            NodeIPv4=state.node.primary_ip,
+            MultiNICEnabled=state.settings.multi_nic,
+            NodeIPv4="" if state.settings.ipv6 else state.node.primary_ip,
+            NodeIPv6=state.node.primary_ip6 if state.settings.ipv6 else "",
             InstanceID=state.node.instance,
             Region=state.node.region,
         )
@@ -190,25 +193,36 @@ class Backend:
             _log.error("%s", text)
             await context.abort(grpc.StatusCode.UNAVAILABLE, _cut(text, 1024))
 
-    async def _assigned(self, answer: Assigned, context: Context) -> AddNetworkReply:
-        """RPC-34, RPC-35, RPC-38. Without metadata the call fails and the address stays assigned (RPC-37)."""
+    def _released(self, answers: tuple[Released, ...]) -> DelNetworkReply:
+        """RPC-45, RPC-55."""
+        policy = self._state().settings.network_policy_mode
+        held = [_metadata(answer) for answer in answers]
+        return DelNetworkReply(Success=True, IPAllocationMetadata=held, NetworkPolicyMode=policy)
+
+    async def _assigned(self, answers: tuple[Assigned, ...], context: Context) -> AddNetworkReply:
+        """RPC-34..36, RPC-38. Without metadata the call fails and the address stays assigned (RPC-37)."""
         try:
             cidrs = await self._vpc_cidrs()
         except AssertionError:
             raise
         except Exception as error:
             self.counts.rejected["no_vpc_cidrs"] += 1
-            _log.error("AddNetwork: %s stays assigned, but the VPC's CIDRs cannot be read: %s", answer.address, error)
+            held = ", ".join(answer.address for answer in answers)
+            _log.error("AddNetwork: %s stays assigned, but the VPC's CIDRs cannot be read: %s", held, error)
             await context.abort(grpc.StatusCode.UNKNOWN, _cut(str(error), 1024))
-        external, excluded = self._snat()
-        held = IPAllocationMetadata(IPv4Addr=answer.address, DeviceNumber=answer.device, RouteTableId=answer.table)
-        return AddNetworkReply(
+        settings = self._state().settings
+        reply = AddNetworkReply(
             Success=True,
-            IPAllocationMetadata=[held],
-            UseExternalSNAT=external,
-            VPCv4CIDRs=cidrs if external else (*cidrs, *excluded),
-            NetworkPolicyMode=self._state().settings.network_policy_mode,
+            IPAllocationMetadata=[_metadata(answer) for answer in answers],
+            NetworkPolicyMode=settings.network_policy_mode,
         )
+        if settings.ipv6:
+            reply.VPCv6CIDRs.extend(cidrs)
+            return reply
+        external, excluded = self._snat()
+        reply.UseExternalSNAT = external
+        reply.VPCv4CIDRs.extend(cidrs if external else (*cidrs, *excluded))
+        return reply
 
     async def _refuse(self, request: AddNetworkRequest, fault: str, context: Context) -> AddNetworkReply:
         """A request that cannot name a sandbox is refused here, and recorded without what was wrong with it."""
@@ -222,6 +236,17 @@ class Backend:
         text = f'wrong client version "{_cut(sent)}" (!= "{self._version}")'
         _log.warning("Rejecting %sNetwork request: %s", verb, text)
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+
+
+def _metadata(answer: Assigned | Released) -> IPAllocationMetadata:
+    """RPC-34: the address in its family's field."""
+    ipv6 = ":" in answer.address
+    return IPAllocationMetadata(
+        IPv4Addr="" if ipv6 else answer.address,
+        IPv6Addr=answer.address if ipv6 else "",
+        DeviceNumber=answer.device,
+        RouteTableId=answer.table,
+    )
 
 
 def _refused(refused: Refused, context: Context) -> AddNetworkReply:

@@ -17,8 +17,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from aiohttp import web
 
-from ipamd.core.state import Address, Block, Eni, State
-from ipamd.core.types import SECOND, Instant, ip4_text
+from ipamd.core.blocks import Address, Block
+from ipamd.core.state import Eni, State
+from ipamd.core.types import SECOND, Instant
 
 from .guard import Refusal, check_host, check_method, json_response, parameters, refused
 from .history import Past
@@ -144,8 +145,8 @@ def _eni(eni: Eni) -> Document:
         "IsTrunk": eni.trunk,
         "IsEFA": eni.efa,
         "DeviceNumber": eni.device,
-        "AvailableIPv4Cidrs": {cidr: _block(block) for cidr, block in sorted(eni.blocks.items())},
-        "IPv6Cidrs": {},
+        "AvailableIPv4Cidrs": {cidr: _block(block) for cidr, block in sorted(eni.blocks.items()) if not block.wide},
+        "IPv6Cidrs": {cidr: _block(block) for cidr, block in sorted(eni.blocks.items()) if block.wide},
         "IsExcludedForPodIPs": eni.excluded,
         "RouteTableID": eni.table,
         "SubnetID": eni.subnet,
@@ -153,10 +154,10 @@ def _eni(eni: Eni) -> Document:
 
 
 def _block(block: Block) -> Document:
-    addresses = {ip4_text(block.base + offset): record for offset, record in block.records.items()}
+    addresses = {block.address(offset): record for offset, record in block.records.items()}
     ip, _, length = block.cidr.partition("/")
     return {
-        "Cidr": {"IP": ip, "Mask": mask(int(length))},
+        "Cidr": {"IP": ip, "Mask": mask(int(length), 128 if block.wide else 32)},
         "IPAddresses": {text: _address(text, record) for text, record in sorted(addresses.items())},
         "IsPrefix": block.prefix,
         "AddressFamily": "",  # DM-47
@@ -180,9 +181,10 @@ def _address(text: str, record: Address) -> Document:
     }
 
 
-def mask(length: int) -> str:
-    """Base64 of the bytes of an IPv4 mask: /28 is `////8A==` (HTTP-5)."""
-    return base64.b64encode((0xFFFFFFFF << (32 - length) & 0xFFFFFFFF).to_bytes(4)).decode()
+def mask(length: int, bits: int = 32) -> str:
+    """Base64 of the bytes of a mask: /28 is `////8A==`, /80 of 128 bits `/////////////wAAAAAAAA==` (HTTP-5)."""
+    ones = (1 << length) - 1 << (bits - length)
+    return base64.b64encode(ones.to_bytes(bits // 8)).decode()
 
 
 def rfc3339(instant: Instant) -> str:

@@ -94,6 +94,8 @@ class Metrics:
         )
         self._cidrs: dict[CidrText, None] = {}
         """Blocks that ever served a pod: their series stay (HTTP-21)."""
+        self._sunk: dict[CidrText, int] = {}
+        """Releases in each IPv6 block since the start: what upstream's gauge has fallen by (DM-26)."""
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
@@ -106,6 +108,8 @@ class Metrics:
             match event:
                 case ev.AddressAssigned():
                     self._cidrs[event.block] = None
+                case ev.AddressReleased() if ":" in event.address and not event.stale:
+                    self._sunk[event.block] = self._sunk.get(event.block, 0) + 1
                 case ev.AssignRefused():
                     self._refused.add(event.reason)
                     if event.reason not in _NOT_EXHAUSTION:
@@ -203,16 +207,18 @@ class Metrics:
             pods = 0
             for block in eni.blocks.values():
                 total += block.size
-                prefixes += block.prefix
+                prefixes += block.prefix and not block.wide
                 pods += block.assigned
                 if block.assigned or block.cidr in by_cidr:
                     by_cidr[block.cidr] = by_cidr.get(block.cidr, 0) + block.assigned
             by_eni[eni.eni] = pods
             assigned += pods
+        if state.settings.quirks.ipv6_block_gauge_sinks:
+            by_cidr |= {cidr: -self._sunk.get(cidr, 0) for cidr in by_cidr if ":" in cidr}
         for store in state.stores.values():
             total += store.drift_total
             prefixes += store.drift_prefixes
-        most = max(enis_max(state) - len(state.unmanaged), 0)
+        most = max(enis_max(state) - len(state.counted), 0)
         plain = (
             ("awscni_eni_max", "ENIs that this instance can carry", most),
             ("awscni_ip_max", "Addresses that this instance can carry", most * max(ips_per_eni(state), 0)),

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ipamd.core import adopt
+from ipamd.core import adopt, cards
 from ipamd.core.settings import Node
 from ipamd.core.state import State
 from ipamd.core.types import MS, Instant, ip4, ip4_text
@@ -81,7 +81,7 @@ def _enis(state: State, node: Node, facts: CloudFacts) -> Iterator[EniRow]:
     tags = {seen.eni: seen.tags for seen in facts.enis}
     if state.seq:
         for number, eni in enumerate(state.enis.values()):
-            mine = tags.get(eni.eni) or {adopt.INSTANCE_TAG: node.instance, adopt.CREATED_AT: "1970-01-01T00:00:00Z"}
+            mine = tags.get(eni.eni) or {cards.INSTANCE_TAG: node.instance, adopt.CREATED_AT: "1970-01-01T00:00:00Z"}
             singles = tuple(block.cidr.removesuffix("/32") for block in eni.blocks.values() if not block.prefix)
             prefixes = tuple(block.cidr for block in eni.blocks.values() if block.prefix)
             yield EniRow(

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ipamd.core import events as ev
 from ipamd.core.calls import (
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     AttachNetworkInterface,
     CreateNetworkInterface,
@@ -29,6 +30,7 @@ from ipamd.core.calls import (
     Outcome,
     ReadLinks,
     Succeeded,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
     View,
 )
@@ -54,8 +56,9 @@ EPOCH: Instant = 1_767_225_600_000_000_000
 Sink: TypeAlias = Callable[[Record], object]
 
 _EC2_CALLS = (
-    AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface, CreateTags, DeleteNetworkInterface,
-    DetachNetworkInterface, ModifyNetworkInterfaceAttribute, UnassignPrivateIpAddresses,
+    AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface, CreateTags,
+    DeleteNetworkInterface, DetachNetworkInterface, ModifyNetworkInterfaceAttribute, UnassignIpv6Addresses,
+    UnassignPrivateIpAddresses,
 )  # fmt: skip
 
 

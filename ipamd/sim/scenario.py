@@ -89,7 +89,8 @@ def node(scenario: Scenario, sink: Sink | None = None) -> Engine:
     """A fresh instance in a fresh VPC, not started. Raises `UnknownInstanceType`, ValueError for a bad subnet."""
     lag = METADATA_LAG[scenario.latency]
     cloud = VpcSettings(seed=scenario.seed, metadata_lag=lag)
-    vpc = make_vpc(cloud, instance_type=scenario.instance_type, subnet=scenario.subnet, now=EPOCH)
+    ipv6 = scenario.settings.ipv6
+    vpc = make_vpc(cloud, instance_type=scenario.instance_type, subnet=scenario.subnet, now=EPOCH, ipv6=ipv6)
     facts = msgspec.structs.replace(node_of(vpc), max_pods=scenario.max_pods)
     latency = Latency(scenario.latency, scenario.seed)
     # one node of its own VPC leaks nothing: its hourly search would only blur the counts of EC2 requests

@@ -59,10 +59,8 @@ def test_families_that_do_not_go_together(env: dict[str, str], message: str) -> 
 @pytest.mark.parametrize(
     "env, name",
     [
-        (V6, "ENABLE_IPv6"),
         ({"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "true"}, "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"),
         ({"ENABLE_POD_ENI": "true"}, "ENABLE_POD_ENI"),
-        ({"ENABLE_MULTI_NIC": "true"}, "ENABLE_MULTI_NIC"),
         ({"ANNOTATE_POD_IP": "true"}, "ANNOTATE_POD_IP"),
     ],
 )

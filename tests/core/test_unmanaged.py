@@ -7,9 +7,11 @@ import pytest
 
 from ipamd.core import events as ev
 from ipamd.core import pool_linux
-from ipamd.core.adopt import unmanaged
 from ipamd.core.calls import CreateNetworkInterface, CreateTags, ModifyNetworkInterfaceAttribute, SetUpEni
+from ipamd.core.cards import sort_out, still
 from ipamd.core.settings import Settings
+from ipamd.core.state import State
+from ipamd.core.work import Candidate
 from ipamd.ec2.vpc import apply
 
 from .test_resync import DESCRIBE, STILL, quiet
@@ -17,6 +19,12 @@ from .world import Bench, Lab, facts
 
 NO_MANAGE, INSTANCE = "node.k8s.amazonaws.com/no_manage", "node.k8s.amazonaws.com/instance_id"
 YES = {NO_MANAGE: "true"}
+
+
+def unmanaged(state: State, tags: dict[str, dict[str, str]]) -> tuple[str, ...]:
+    """Which of the ENIs with these tags stay out."""
+    attached = [Candidate(eni, "", 1, 0, "", "", "10.0.0.1", tags=own) for eni, own in tags.items()]
+    return sort_out(state, attached).outside
 
 
 @pytest.mark.spec("DM-48", "DM-49", "TV-45")
@@ -66,7 +74,7 @@ def test_without_any_description_the_known_set_stays() -> None:
     bench = Bench()
     bench.record(ev.UnmanagedEnisChanged(("eni-2",)))
 
-    assert unmanaged(bench.state, {}) == ("eni-2",)
+    assert still(bench.state, {"eni-1", "eni-2"}).outside == ("eni-2",)
 
 
 @pytest.mark.spec("INIT-21", "DM-51", "TV-46")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ipamd.core.adopt import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.calls import (
     AssignPrivateIpAddresses,
     Attached,
@@ -25,6 +24,7 @@ from ipamd.core.calls import (
     ModifyNetworkInterfaceAttribute,
     UnassignPrivateIpAddresses,
 )
+from ipamd.core.cards import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.settings import Node
 from ipamd.ec2.boto_guard import CREATED_AT, Guarded
 from ipamd.ec2.embedded import EmbeddedCloud

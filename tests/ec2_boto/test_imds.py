@@ -158,7 +158,7 @@ async def test_facts_of_the_instance() -> None:
 @pytest.mark.spec("EC2-36", "EC2-37", "DM-51")
 @pytest.mark.asyncio
 async def test_what_may_be_absent() -> None:
-    """No prefixes, no card, no subnet CIDR; an ENI without addresses is none of ours."""
+    """No prefixes, no card, no subnet CIDR; an ENI without addresses is shown bare, as an efa-only one is."""
     plain = {name: text for name, text in SECOND.items() if name not in ("ipv4-prefix", "network-card")}
     plain.pop("subnet-ipv4-cidr-block")
     with serving(tree(m0=FIRST, m1=plain, m2=BARE)) as service:
@@ -169,7 +169,9 @@ async def test_what_may_be_absent() -> None:
     assert [(eni.eni, eni.prefixes, eni.card, eni.subnet_cidr) for eni in seen.enis] == [
         ("eni-0a", (), 0, "10.0.0.0/24"),
         ("eni-0b", (), 0, ""),
+        ("eni-0c", (), 1, ""),
     ]
+    assert seen.enis[2].addresses == ()
 
 
 @pytest.mark.spec("EC2-36")
