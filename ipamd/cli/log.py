@@ -1,4 +1,4 @@
-"""`ipamd log show|follow|verify`: the records of a journal, as lines or as JSON, and whether they are all there."""
+"""`ipamd log show|follow|verify|export`: records as lines or JSON, whether all are there, a copy to give away."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ipamd.journal.verify import Report, verify
 from ipamd.sim.past import fold_to
 
 from . import output
+from .export import EXPORT as _EXPORT
+from .export import run_export
 from .filters import Filter, add_options
 from .lines import record_lines
 
@@ -40,10 +42,10 @@ def main(argv: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the three commands."""
+    """The options of the four commands."""
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(prog=PROG, description="Look at a journal.", epilog=_EXIT, formatter_class=raw)
-    commands = made.add_subparsers(dest="command", required=True, metavar="show|follow|verify")
+    commands = made.add_subparsers(dest="command", required=True, metavar="show|follow|verify|export")
     show = commands.add_parser("show", help="print records", epilog=_EPILOG, formatter_class=raw)
     show.add_argument("--since", metavar="SEQ|TIME|AGE", help="from this record or moment on")
     show.add_argument("--until", metavar="SEQ|TIME|AGE", help="up to this record or moment, included")
@@ -55,7 +57,18 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
     verify_ = commands.add_parser("verify", help="check every record", epilog=_JOURNAL + _EXIT, formatter_class=raw)
     verify_.set_defaults(run=_verify)
-    for command in (show, follow, verify_):
+    export = commands.add_parser(
+        "export", help="a copy in one file, for a ticket", epilog=_JOURNAL + _EXPORT + _EXIT, formatter_class=raw
+    )
+    export.add_argument(
+        "-o", "--output", metavar="FILE", help="a file that does not exist yet (default: standard output)"
+    )
+    export.add_argument(
+        "--anonymize", action="store_true", help="rename pods, ids and addresses, the same way throughout"
+    )
+    export.add_argument("--seed", metavar="TEXT", help="the same seed gives the same names (default: drawn by chance)")
+    export.set_defaults(run=run_export)
+    for command in (show, follow, verify_, export):
         command.add_argument("journal", metavar="JOURNAL")
         command.add_argument("--json", action="store_true", help="JSON, one object a line")
     return made

@@ -52,8 +52,10 @@ class Dumps:
             if (early or not self._found.lines.count) and self._pool.held(held.address) is None:
                 if held.at > heard.at or self._pool.address_of(sandbox):
                     continue
-                self._pool.assume("the moment of an assignment before the first line")
-                self._pool.record(heard, self._pool.assign(heard, sandbox, held.address, held.pod), line=False)
+                if not held.at:
+                    self._pool.assume("the moment of an assignment: the dump does not tell it")
+                events = self._pool.assign(heard, sandbox, held.address, held.pod, held.at)
+                self._pool.record(heard, events, line=False)
 
     def _blocks(self, heard: Heard) -> None:
         facts = self._found.facts

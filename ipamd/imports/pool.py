@@ -182,8 +182,10 @@ class Pool:
             (key for store in self.state.stores.values() for key in store.owners if key.container == container), None
         )
 
-    def assign(self, heard: Heard, sandbox: Sandbox, address: Ipv4Text, pod: Pod) -> list[Event]:
-        """An address is given. What it contradicts is put right first."""
+    def assign(
+        self, heard: Heard, sandbox: Sandbox, address: Ipv4Text, pod: Pod, since: Instant = 0
+    ) -> list[Event]:  # fmt: skip
+        """An address is given, or was at `since`. What it contradicts is put right first."""
         if self.confirmed is not None:
             self.confirmed.add(sandbox.text)
         holder, other = self.held(address), self.address_of(sandbox)
@@ -199,7 +201,7 @@ class Pool:
             self.assume("a release that no line tells")
             events += self._release(other)
         eni, cidr, before = self.home(address)
-        return [*events, *before, ev.AddressAssigned(address, eni, cidr, sandbox, pod)]
+        return [*events, *before, ev.AddressAssigned(address, eni, cidr, sandbox, pod, since)]
 
     def release(self, heard: Heard, sandbox: Sandbox | None, address: Ipv4Text, stale: bool = False) -> list[Event]:
         """An address is given back. One that nobody is known to hold was held since before the first line."""
