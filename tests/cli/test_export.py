@@ -103,7 +103,7 @@ def test_texts_are_searched_for_names(ipamd: Run, tmp_path: Path) -> None:
 
     ipamd("log", "export", tmp_path / "j", "--anonymize", "-o", tmp_path / "copy.jsonl")
 
-    told = list(read(tmp_path / "copy.jsonl"))[10].events[0].message
+    told = msgspec.to_builtins(list(read(tmp_path / "copy.jsonl"))[10].events[0])["message"]
     assert told.startswith("You are not authorized: removed on eni-0") and "RequestID: removed" in told
     assert not any(name in told for name in ("123456789012", "60718", "10.0.0.17"))
 
