@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 T ?=
 
-.PHONY: help venv test lint trace bench demo proto limits constraints clean
+.PHONY: help venv test lint trace mutants bench demo proto limits constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test    all tests; make test T='tests/core -k cooldown' passes arguments on to pytest"
 	@echo "make lint    ruff, mypy --strict, import contracts, repository rules"
 	@echo "make trace   each clause of upstream's behaviour and the tests that show it; T=--missing: those without"
+	@echo "make mutants the core's rules, changed one thing at a time: do the tests notice? Half an hour; T=assign: one module"
 	@echo "make bench   the benchmarks, as ratios within one run"
 	@echo "make proto   ipamd/rpc again from proto/"
 	@echo "make limits  the vCPUs of the instance types again, from moto's table"
@@ -44,6 +45,9 @@ lint: $(STAMP)
 trace: $(STAMP)
 	@$(BIN)/python -m tests.trace $(T)
 
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants $(T)
+
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(T)
 
@@ -64,5 +68,5 @@ constraints:
 	@rm -rf build/constraints
 
 clean:
-	rm -rf $(VENV) .demo build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .demo build mutants dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

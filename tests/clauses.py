@@ -1,8 +1,8 @@
 """The clauses of the behaviour we follow, and which tests show them.
 
-    docs/spec-ids.tsv         every clause: its id and a title of our own
-    docs/spec-unshown.tsv     those that no test shows, and why
-    @pytest.mark.spec("POOL-7", "WIN-33..39")    a test shows these clauses
+docs/spec-ids.tsv         every clause: its id and a title of our own
+docs/spec-unshown.tsv     those that no test shows, and why
+@pytest.mark.spec("POOL-7", "WIN-33..39")    a test shows these clauses
 """
 
 from __future__ import annotations
