@@ -1,4 +1,4 @@
-"""`make mutants`: changes the core's rules, one operator, constant or call at a time; the tests of the core must notice.
+"""`make mutants`: the rules of the core, changed one operator, constant or call at a time; its tests must notice.
 
     python -m tests.mutants            all modules of [tool.mutmut] in pyproject.toml
     python -m tests.mutants assign     one of them
