@@ -58,7 +58,7 @@ def delete(call: Invocation, config: NetworkConfig, host: Host, log: Log) -> Non
     )
     if not reply.Success:
         raise failed(errors.DEL_REFUSED, f"ipamd at {config.ipamd.words} answered Success=false; see its log")
-    if _tear_down(call, reply, host, log) and reply.NetworkPolicyMode and host.programs:
+    if tear_down(call, reply, host, log) and reply.NetworkPolicyMode and host.programs:
         _forget_policy(config, pod, log)
 
 
@@ -124,7 +124,7 @@ def routes_of_prev_result(ifname: str, prev: PrevResult, dummy: Interface) -> li
     return routes
 
 
-def _tear_down(call: Invocation, reply: DelNetworkReply, host: Host, log: Log) -> bool:
+def tear_down(call: Invocation, reply: DelNetworkReply, host: Host, log: Log) -> bool:
     """Remove the reply's addresses from the host; False when a branch pod has no namespace: DEL ends."""
     try:
         routes = [

@@ -12,6 +12,7 @@ IO_FAILURE = 5  # stdin cannot be read
 DECODING_FAILURE = 6  # stdin is not the JSON it should be
 INVALID_CONFIG = 7
 INVALID_NETNS = 8  # the plugin runs in the pod's own network namespace
+UNAVAILABLE = 50  # STATUS: an ADD would not succeed
 INTERNAL = 999  # everything that the body of ADD or DEL reports
 
 # Loading the configuration. The loader itself uses the ADD wording, so on DEL both stand in the message.
@@ -32,6 +33,9 @@ DEL_REFUSED = "del cmd: failed to process delete request"
 ADD_HOST = "add command: failed to setup network"
 DEL_HOST = "del cmd: failed on tear down pod network"
 DEL_PREV_RESULT = "del cmd: failed to delete with prevResult"
+# Ours: upstream has nothing behind these verbs.
+CHECK = "check cmd: pod network is not as ADD made it"
+GC = "gc cmd: failed to collect"
 # The network policy agent.
 ADD_POLICY = "add cmd: failed to setup network policy"
 DEL_POLICY_DIAL = "del cmd: failed to connect to network policy agent"

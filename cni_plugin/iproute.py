@@ -40,7 +40,7 @@ def batch(
     for line in lines:
         if not SAFE.issuperset(line):
             raise HostError(f"{line!r}: holds a character that no name, address or number has; it was not run")
-    flags = [*(["-6"] if six else []), *(["-force"] if force else []), *(["-j"] if json else []), "-batch", "-"]
+    flags = [*(["-6"] if six else []), *(["-force"] if force else []), *(["-N", "-j"] if json else []), "-batch", "-"]
     code, stdout, stderr = _run(flags, "".join(f"{line}\n" for line in lines).encode("ascii"), other)
     failures = _failures(stderr)
     if code and not failures:

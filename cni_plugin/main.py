@@ -14,6 +14,7 @@ from cni_plugin import versions
 from cni_plugin.errors import (
     ADD_CONFIG,
     DEL_CONFIG,
+    INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     INVALID_NETNS,
     CniError,
@@ -76,10 +77,43 @@ def _answer(environ: Mapping[str, str], stdin: BinaryIO | None, stderr: TextIO |
     if verb in ("ADD", "DEL"):
         versions.check_supported(header.spec_version)
         return _with_body(call, header, stderr, host)
-    if verb in versions.GATES:  # upstream has nothing behind these: what the version allows is OK
+    if verb in versions.GATES:
         versions.check_allows(header.spec_version, verb)
-        return ""
+        return _small_verb(call, header, stderr, host)
     raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
+
+
+def _small_verb(call: Invocation, header: Header, stderr: TextIO | None, host: Host | None) -> str:
+    """CHECK, and STATUS and GC where `statusAndGc` is true; else what the version allows is fine, as upstream."""
+    from cni_plugin.netconf import flag, load
+
+    try:
+        if call.command != "CHECK" and not flag(header.keys, "statusAndGc"):
+            return ""
+        config = load(header)
+    except ValueError as error:
+        raise CniError(INVALID_CONFIG, f"{call.command}: {error}") from error
+    if call.command == "STATUS":
+        from cni_plugin.ready import status
+
+        status(config)
+    elif config.dry_run:
+        return ""  # nothing was made, so there is nothing to compare or to collect
+    elif call.command == "CHECK":
+        from cni_plugin.check import check
+
+        check(call, config)
+    else:
+        from cni_plugin.collect import collect
+        from cni_plugin.log import Log
+        from cni_plugin.wiring import Kernel
+
+        log = Log(config.log_file, config.log_level, stderr)
+        try:
+            collect(call, config, host or Kernel(log), log)
+        finally:
+            log.close()
+    return ""
 
 
 def _with_body(call: Invocation, header: Header, stderr: TextIO | None, host: Host | None) -> str:

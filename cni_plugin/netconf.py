@@ -4,7 +4,7 @@ Read in two steps, as upstream does: first what the protocol needs (`read_header
 version; codes 6 and 7), then, for ADD and DEL only, our own keys (`load`: ValueError, which the verb wraps).
 Keys are matched without regard to case, unknown keys are ignored, `null` leaves the default and an explicit
 empty string replaces it. Keys of our own: `dryRun`, `ipamdAddress`, `networkPolicyAgentAddress`,
-`rpcDeadlineSeconds`.
+`rpcDeadlineSeconds`, `statusAndGc`, `checkpointFile`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 IPAMD_ADDRESS = "unix:///var/run/aws-node/ipamd.sock"
 POLICY_AGENT_ADDRESS = "unix:///var/run/aws-node/npa.sock"
+CHECKPOINT_FILE = "/var/run/aws-node/ipam.json"
 RPC_DEADLINE_SECONDS = 10.0  # ours; upstream waits for ipamd until the runtime kills the plugin
 RPC_DEADLINE_SECONDS_MAX = 3600
 MTU_DEFAULT, MTU_MIN, MTU_MAX = 9001, 576, 9001  # bytes
@@ -62,6 +63,8 @@ class NetworkConfig(NamedTuple):
     ipamd: Address
     policy_agent: Address
     deadline_seconds: float | None
+    checkpoint_file: str
+    valid_attachments: Any
 
 
 def read_header(stdin: bytes) -> Header:
@@ -108,10 +111,12 @@ def load(header: Header) -> NetworkConfig:
         log_level=text_of(keys, "pluginLogLevel", "", LOADER),
         annotations=_annotations(runtime),
         prev_result=prev_result,
-        dry_run=_flag(keys, "dryRun"),
+        dry_run=flag(keys, "dryRun"),
         ipamd=_address(keys, "ipamdAddress", IPAMD_ADDRESS),
         policy_agent=_address(keys, "networkPolicyAgentAddress", POLICY_AGENT_ADDRESS),
         deadline_seconds=_deadline(keys),
+        checkpoint_file=text_of(keys, "checkpointFile", CHECKPOINT_FILE, LOADER),
+        valid_attachments=keys.get("cni.dev/valid-attachments"),
     )
 
 
@@ -161,7 +166,7 @@ def _annotations(runtime: dict[str, Any] | None) -> dict[str, str]:
     return {key: value or "" for key, value in annotations.items()}
 
 
-def _flag(keys: Mapping[str, Any], key: str) -> bool:
+def flag(keys: Mapping[str, Any], key: str) -> bool:
     """The boolean at `key`; False when absent or null."""
     value = keys.get(key.lower())
     if value is None:

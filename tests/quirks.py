@@ -273,6 +273,22 @@ CHOICES: Final = (
         "CNI_NETNS_OVERRIDE=true",
     ),
     Difference(
+        "check_checks",
+        ("RPC-61",),
+        "the plugin answers CHECK with yes, whatever became of the pod",
+        "it compares the kernel with ADD's result",
+        "a check that cannot fail tells nothing",
+        '"disableCheck": true',
+    ),
+    Difference(
+        "status_and_gc",
+        ("RPC-61",),
+        "the plugin answers STATUS and GC with yes and does nothing",
+        "the same, unless asked to look",
+        "a runtime that sends them may want to know",
+        '"statusAndGc": false',
+    ),
+    Difference(
         "address_order",
         ("DM-17", "DM-18"),
         "random among ENIs, blocks and cooled addresses",

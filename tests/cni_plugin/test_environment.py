@@ -17,11 +17,13 @@ VERSION_ANSWER = {
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0", "1.1.0"])
-def test_check_says_nothing_and_succeeds_where_the_configuration_knows_it(version: str) -> None:
-    """CHECK has no handler upstream: OK from 0.4.0 on."""
+def test_check_needs_the_result_of_add_where_the_configuration_knows_it(version: str) -> None:
+    """From 0.4.0 on; after a dry run there is nothing to compare."""
     outcome = invoke(environment("CHECK"), config(cniVersion=version))
+    dry = invoke(environment("CHECK"), config(cniVersion=version, dryRun=True))
 
-    assert (outcome.stdout, outcome.code) == ("", 0)
+    assert (outcome.document["code"], outcome.document["msg"]) == (7, "required prevResult missing")
+    assert (dry.stdout, dry.code) == ("", 0)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_version_that_is_no_text_cannot_be_decoded() -> None:
 
 def test_keys_are_read_without_regard_to_case() -> None:
     """Upstream's decoder does so; the last of two spellings wins."""
-    outcome = invoke(environment("CHECK"), b'{"NAME":"aws-cni","CniVersion":"0.1.0","cniversion":"1.0.0"}')
+    outcome = invoke(environment("STATUS"), b'{"NAME":"aws-cni","CniVersion":"0.1.0","cniversion":"1.1.0"}')
 
     assert (outcome.stdout, outcome.code) == ("", 0)
 
