@@ -37,11 +37,13 @@ from ipamd.runtime.checkpoint import read as read_checkpoint
 from ipamd.runtime.clock import SystemClock
 from ipamd.runtime.daemon import Daemon, Door, InitFailed, Limits, journal_of
 from ipamd.runtime.datastore import SNAPSHOT_EVERY, recovered
+from ipamd.runtime.hostnet import Host
 from ipamd.server.backend import Backend
 from ipamd.server.counts import RequestCounts
 from ipamd.server.listen import ListenError, open_http, parse_address
 
 from .clouds import DOORS, StartError, WrongOption, check_options, open_cloud, vpc_cidrs_of
+from .cluster import Interrupted, Joined, Membership, join, seen_by
 from .doors import GrpcDoor, WebDoor
 from .hosts import add_options as add_host_options
 from .hosts import check_options as check_host_options
@@ -80,6 +82,8 @@ def main(argv: list[str]) -> int:
         check_options(args)
         check_host_options(args)
         asyncio.run(_serve(args))
+    except Interrupted:
+        return 0
     except (StartError, ConfigError, CloudError, JournalError, CheckpointError, ListenError, InitFailed) as error:
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, WrongSet | WrongOption) else 1
@@ -106,7 +110,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--subnet", metavar="CIDR", help=f"of a new cloud (default {DEFAULT_SUBNET})")
     made.add_argument("--latency", choices=PROFILES, default="none", help="of EC2 (default %(default)s)")
     add_host_options(made)
-    made.add_argument("--max-pods", type=_whole, metavar="N", help="the node's limit (default: by instance type)")
+    made.add_argument("--kubeconfig", type=Path, metavar="FILE", help="of the cluster (default: KUBECONFIG, or none)")
+    made.add_argument("--node-name", metavar="N", help="of the Node object (default MY_NODE_NAME)")
+    made.add_argument("--max-pods", type=_whole, metavar="N", help="default: the Node's, else by instance type")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="beats the environment")
     made.add_argument("--client-version", default="", metavar="V", help="what plugins must send (default: empty)")
     made.add_argument(
@@ -161,7 +167,9 @@ async def _serve(args: argparse.Namespace) -> None:
     try:
         for warning in config.warnings:
             _log.warning(warning.text)
-        await _live(args, config, log)
+        await _live(args, config, log, await join(args, config))
+    except Interrupted:
+        raise
     except Exception as error:
         if config.options.log_file.lower() not in ("stdout", "stderr"):
             _log.critical("%s", error)  # whoever reads the file learns of it too
@@ -170,7 +178,7 @@ async def _serve(args: argparse.Namespace) -> None:
         log.close()
 
 
-async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
+async def _live(args: argparse.Namespace, config: Config, log: JsonLog, joined: Joined) -> None:
     """Put the rooms together and live until the end."""
     warn = _log.warning
     state_dir = args.state_dir or default_state_dir()
@@ -184,7 +192,7 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
         journal.close()
         raise
     try:
-        node, settings = _checked(args, config, node, prefixes)
+        node, settings = _checked(args, config, seen_by(joined, node), prefixes)
         journal, state, aside = journal_of(node.instance, journal, state, warn)
         if aside is not None:
             warn(f"{state_dir}: the journal was of another instance than {node.instance}; it lies in {aside} now")
@@ -194,16 +202,19 @@ async def _live(args: argparse.Namespace, config: Config, log: JsonLog) -> None:
         journal.close()
         await cloud.close()
         raise
-    start = Start(settings, node, int.from_bytes(os.urandom(6)), restored)
+    member = Membership(joined, config, clock.now)
+    start = Start(settings, node, int.from_bytes(os.urandom(6)), restored, member.facts(joined.node))
     limits = Limits(float(config.options.http_timeout), args.snapshot_every or SNAPSHOT_EVERY, args.journal_keep)
     daemon = Daemon(journal, state, hosted.cloud, hosted.host, clock, start, limits=limits, warn=warn)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.terminate)
     daemon.datastore.subscribe(Narrator(state, args.client_version).subscriber(log.write))
+    member.attend(daemon, max_pods_given=args.max_pods is not None)
     kept = kept_checkpoint(config, daemon, warn)
     try:
-        await _open(args, config, daemon, Surroundings(state_dir / "journal", clock, cloud))
+        await _open(args, config, daemon, Surroundings(state_dir / "journal", clock, cloud, hosted.host, member))
     finally:
+        await member.close()
         if kept is not None:
             kept.close()
 
@@ -232,11 +243,13 @@ def _checked(args: argparse.Namespace, config: Config, node: Node, prefixes: boo
 
 
 class Surroundings(NamedTuple):
-    """What a daemon lives with: the journal's directory, the clock, the cloud."""
+    """What a daemon lives with: the journal's directory, the clock, the cloud, the host, its cluster."""
 
     journal: Path
     clock: SystemClock
     cloud: Ec2
+    host: Host
+    member: Membership
 
 
 async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, around: Surroundings) -> None:
@@ -248,10 +261,11 @@ async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, around
         vpc_cidrs=vpc_cidrs_of(args.ec2, daemon),
         snat=lambda: config.snat(os.environ),
         state=lambda: daemon.state,
+        read_pod=around.member.reader(daemon, around.host),
         version=args.client_version,
         counts=counts,
     )
-    introspection = introspection_of(daemon, config, around.clock, around.journal)
+    introspection = introspection_of(daemon, config, around.clock, around.journal, around.member.eni_config)
     asked = args.introspection if args.introspection is not None else config.options.introspection_address
     grpc = GrpcDoor(backend, args.socket, args.tcp)
     shown = WebDoor(lambda: open_http(introspection.application(), asked, "--introspection"))

@@ -15,14 +15,16 @@ from ipamd.runtime.clock import Clock
 from ipamd.runtime.daemon import Daemon
 from ipamd.server.counts import RequestCounts
 from ipamd.server.history import Past
-from ipamd.server.introspection import Introspection
+from ipamd.server.introspection import EniConfig, Introspection, no_eni_config
 from ipamd.server.metrics import Metrics, Subnets
 
 from .past import JournalHistory
 from .state import document
 
 
-def introspection_of(daemon: Daemon, config: Config, clock: Clock, journal: Path) -> Introspection:
+def introspection_of(
+    daemon: Daemon, config: Config, clock: Clock, journal: Path, eni_config: EniConfig = no_eni_config
+) -> Introspection:
     """Upstream's paths and ours; `journal` is the directory that the daemon writes."""
 
     def now() -> Instant:
@@ -32,6 +34,7 @@ def introspection_of(daemon: Daemon, config: Config, clock: Clock, journal: Path
         state=lambda: daemon.state,
         network_env=lambda: network_env(config),
         ipamd_env=lambda: ipamd_env(config),
+        eni_config=eni_config,
         now=now,
         lag=lambda: daemon.datastore.lag_seconds,
         past=Past(JournalHistory(journal), lambda: daemon.state, document, now),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
@@ -12,12 +11,6 @@ from ipamd.core.settings import Quirks, Settings
 from .errors import ConfigError, ConfigWarning, shown
 from .options import Chosen
 from .parse import Value
-
-_NOT_YET: Final = {
-    "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "custom networking (ENIConfig)",
-    "ENABLE_POD_ENI": "pod ENI (security groups for pods)",
-    "ANNOTATE_POD_IP": "the pod annotation, which needs the API server,",
-}
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -28,13 +21,12 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def validate(values: Mapping[str, Value], quirks: Quirks, *, prefix_delegation_supported: bool) -> Checked:
-    """INIT-13 in its order, then what this release lacks. `values` holds every variable of `variables.TABLE`.
+    """INIT-13 in its order. `values` holds every variable of `variables.TABLE`.
 
     Raises `ConfigError`. Prefix delegation on an IPv4 instance without support is turned off with a warning.
     """
     chosen = Chosen(values)
     _families(chosen)
-    _present(chosen)
     prefixes = chosen.flag("ENABLE_PREFIX_DELEGATION")
     warnings: list[ConfigWarning] = []
     if prefixes and chosen.flag("ENABLE_IPv6") and not prefix_delegation_supported:
@@ -62,12 +54,6 @@ def _families(chosen: Chosen) -> None:
         raise ConfigError(_clash("ENABLE_PREFIX_DELEGATION", "true with ENABLE_IPv6", chosen, "switch both on"))
 
 
-def _present(chosen: Chosen) -> None:
-    for name, feature in _NOT_YET.items():
-        if chosen.flag(name):
-            raise ConfigError(f"{name}=true: {feature} is not supported yet by this release; set {name}=false")
-
-
 def _clash(name: str, want: str, chosen: Chosen, remedy: str) -> str:
     return f"{name}={shown(chosen.flag(name))}: want {want}; {remedy}"
 
@@ -90,6 +76,12 @@ def _settings(chosen: Chosen, quirks: Quirks, prefixes: bool) -> Settings:
         cluster_name=chosen.text("CLUSTER_NAME"),
         additional_eni_tags=chosen.tags("ADDITIONAL_ENI_TAGS"),
         network_policy_mode=chosen.text("NETWORK_POLICY_ENFORCING_MODE"),
+        custom_networking=chosen.flag("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"),
+        eni_config_annotation=chosen.text("ENI_CONFIG_ANNOTATION_DEF"),
+        eni_config_label=chosen.text("ENI_CONFIG_LABEL_DEF"),
+        pod_eni=chosen.flag("ENABLE_POD_ENI"),
+        annotate_pod_ip=chosen.flag("ANNOTATE_POD_IP"),
+        imds_only=imds_only,
         external_snat=chosen.flag("AWS_VPC_K8S_CNI_EXTERNALSNAT"),
         exclude_snat_cidrs=chosen.list("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
         ipv6=chosen.flag("ENABLE_IPv6"),

@@ -37,6 +37,8 @@ from .work import Adoption, Candidate
 
 CREATED_AT = "node.k8s.amazonaws.com/createdAt"
 MAIN_TABLE = 254
+TRUNK = "trunk"
+"""EC2's interface type (DM-53)."""
 HOST_TRIES = 6
 """INIT-34: the first attempt and five retries."""
 HOST_PAUSE = 10 * SECOND
@@ -72,7 +74,7 @@ def cluster_tags(state: State) -> dict[str, str]:
 
 def missing_tags(state: State, candidate: Candidate) -> dict[str, str]:
     """What CreateTags has to send (EC2-15); nothing for a trunk or while provisioning is disabled (INIT-24)."""
-    if state.settings.provisioning_disabled or candidate.kind == "trunk":
+    if state.settings.provisioning_disabled or candidate.kind == TRUNK:
         return {}
     return {key: value for key, value in cluster_tags(state).items() if candidate.tags.get(key) != value}
 
@@ -89,9 +91,10 @@ def _skip(state: State, adoption: Adoption) -> Adoption:
     head, step = adoption.queue[0], adoption.step
     if step == "tag" and not missing_tags(state, head):
         step = "check"
-    if step == "check" and (not state.settings.subnet_discovery or adoption.excluded is not None):
+    known = adoption.excluded is not None or state.ec2_silent
+    if step == "check" and (known or not state.settings.subnet_discovery):
         step = "read_prefix"
-    if step == "read_prefix" and (not state.settings.ipv6 or head.kind == "trunk"):
+    if step == "read_prefix" and (not state.settings.ipv6 or head.kind == TRUNK):
         step = "host"
     if step == "host" and (head.eni == state.node.primary_eni or (head.device == 0 and head.card == 0)):
         step = "ready"
@@ -112,7 +115,7 @@ def want(state: State, adoption: Adoption) -> Want:
             return Want(call=AssignIpv6Addresses(head.eni), due=adoption.due)
         case "host":
             table = route_table(head.card, head.device)
-            trunk = head.kind == "trunk"
+            trunk = head.kind == TRUNK
             call = SetUpEni(
                 head.eni, head.mac, head.device, table, head.primary_ip, head.subnet_cidr, head.card, trunk
             )

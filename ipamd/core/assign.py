@@ -6,14 +6,35 @@ Upstream's order among addresses is random; ours fills the fullest block first, 
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from . import events as ev
+from . import pod_eni
 from .blocks import Block
-from .commands import AddNetwork, Assigned, DelNetwork, Hollow, NotReady, Refused, Released, UnknownPod
+from .calls import Call
+from .commands import (
+    AddNetwork,
+    After,
+    Assigned,
+    BranchAssigned,
+    BranchFault,
+    BranchReleased,
+    DelNetwork,
+    Hollow,
+    NotReady,
+    Refused,
+    Released,
+    UnknownPod,
+)
+from .kube import ClearPodIp, SetPodIp
 from .reasons import refusal
 from .state import State, Store
-from .types import Instant, Pod, Sandbox
+from .types import CallId, Instant, Pod, Sandbox
+
+Added: TypeAlias = Assigned | BranchAssigned | Refused | Hollow | NotReady | After
+Removed: TypeAlias = Released | BranchReleased | BranchFault | UnknownPod | Hollow | NotReady | After
 
 MIGRATED_NETWORK = "_migrated-from-cri"
 MIGRATED_INTERFACE = "unknown"
@@ -21,15 +42,31 @@ FIELD_MAX = 4096
 """Bytes in one field of a request; longer ones are refused (ours; upstream has no bound)."""
 
 
-def add(
+def add(state: State, command: AddNetwork, now: Instant) -> tuple[list[ev.Event], Added]:
+    """An address for a sandbox (RPC-21..33). With ANNOTATE_POD_IP the answer waits for the annotation (RPC-39)."""
+    if state.phase != "ready":
+        return [], NotReady(state.phase)
+    branch = pod_eni.add(state, command)
+    if isinstance(branch, Refused):
+        return _refuse(command, branch)
+    events, answer = _assign(state, command, now) if branch is None else ([], branch)
+    if not state.settings.annotate_pod_ip or not isinstance(answer, Assigned | BranchAssigned):
+        return events, answer
+    call = SetPodIp(command.pod.namespace, command.pod.name, answer.address)
+    return [*events, _started(state, call)], After(CallId(state.next_call), answer)
+
+
+def _started(state: State, call: Call) -> ev.Event:
+    return ev.CallStarted(CallId(state.next_call), call, "side")
+
+
+def _assign(
     state: State, command: AddNetwork, now: Instant
 ) -> tuple[list[ev.Event], Assigned | Refused | Hollow | NotReady]:
-    """An address for a sandbox (RPC-29..33), of the first card that has one, or one of each card.
+    """An address of the first card that has one, or one of each card (RPC-29..33).
 
     A repeated ADD gets the same one and makes no event (DM-30), whichever card it is of.
     """
-    if state.phase != "ready":
-        return [], NotReady(state.phase)
     sandbox = command.sandbox
     if not (sandbox.container and sandbox.interface and sandbox.network):
         fact = "ContainerID, IfName and NetworkName must not be empty"
@@ -129,16 +166,35 @@ def held_by(store: Store, sandbox: Sandbox) -> tuple[Block, int] | None:
     return held
 
 
-def remove(
-    state: State, command: DelNetwork, now: Instant
-) -> tuple[list[ev.Event], Released | UnknownPod | Hollow | NotReady]:
-    """Give a sandbox's addresses back, as many as it asked for (RPC-44, RPC-46, DM-26).
+def remove(state: State, command: DelNetwork, now: Instant) -> tuple[list[ev.Event], Removed]:
+    """Give a sandbox's addresses back; with ANNOTATE_POD_IP the answer waits for the pod's annotation (RPC-54)."""
+    if state.phase != "ready":
+        return [], NotReady(state.phase)
+    events, answer = _remove(state, command)
+    if isinstance(answer, UnknownPod) and not events:
+        return [], pod_eni.remove(state, command) or answer
+    if not state.settings.annotate_pod_ip or not isinstance(answer, Released):
+        return events, answer
+    pod = command.pod if command.pod.name else _pod_of(state, command.sandbox)
+    call = ClearPodIp(pod.namespace, pod.name, answer.address)
+    return [*events, _started(state, call)], After(CallId(state.next_call), answer)
+
+
+def _pod_of(state: State, sandbox: Sandbox) -> Pod:
+    """Whom the address was given to."""
+    for store in state.stores.values():
+        held = held_by(store, sandbox)
+        if held is not None:
+            return held[0].records[held[1]].pod
+    return Pod()
+
+
+def _remove(state: State, command: DelNetwork) -> tuple[list[ev.Event], Released | UnknownPod | Hollow]:
+    """As many addresses as the sandbox asked for (RPC-44, RPC-46, DM-26).
 
     Their last pod may take a leftover block with it (RPC-52, DM-32). If the last card does not know the sandbox, the
     pod is unknown, though what other cards held of it is free now (RPC-56).
     """
-    if state.phase != "ready":
-        return [], NotReady(state.phase)
     wanted = 1
     events: list[ev.Event] = []
     freed: list[Released] = []

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from .cluster_calls import ClusterCall, InstanceFacts
+from .kube import KubeCall, KubeLook, KubeView
 from .types import CidrText, EniId, Instant, IpText, Ipv4Text
 
 
@@ -163,7 +164,7 @@ Ec2Call: TypeAlias = (
     | CreateTags
 )
 HostCall: TypeAlias = SetUpHost | SetUpEni | TearDownEni | PrunePodRules | RefreshPodRules
-Call: TypeAlias = Ec2Call | HostCall | ClusterCall
+Call: TypeAlias = Ec2Call | HostCall | KubeCall | ClusterCall
 
 
 # ---- what a call gave back -----------------------------------------------------------------------------------
@@ -256,7 +257,13 @@ class ReadLinks(_Tagged, frozen=True, tag=True):
 
 
 Look: TypeAlias = (
-    ReadMetadata | DescribeNetworkInterfaces | FindNetworkInterfaces | DescribeInstances | DescribeSubnets | ReadLinks
+    ReadMetadata
+    | DescribeNetworkInterfaces
+    | FindNetworkInterfaces
+    | DescribeInstances
+    | DescribeSubnets
+    | ReadLinks
+    | KubeLook
 )
 
 
@@ -360,7 +367,7 @@ class LinksView(_Tagged, frozen=True, tag=True):
     known: bool = True
 
 
-View: TypeAlias = MetadataView | EnisView | AttachmentsView | SubnetsView | LinksView
+View: TypeAlias = MetadataView | EnisView | AttachmentsView | SubnetsView | LinksView | KubeView
 
 
 # ---- EC2's error codes that the machine knows (section 6.6) --------------------------------------------------

@@ -23,7 +23,27 @@ def described(state: State, work: Init, seen: EnisView) -> list[ev.Event]:
     bare = [eni.eni for eni in seen.enis if not _addressed(eni)]
     if bare:
         return fatal("describe", Failed("", f"DescribeAllENIs: No IPv4 and IPv6 addresses found: {bare[0]}"))
-    attached = _candidates(state, work, seen)
+    return _known(state, _candidates(state, work, seen))
+
+
+def from_metadata(state: State, work: Init) -> list[ev.Event]:
+    """EC2-32: without EC2 there are no tags and no types; an ENI without any address is efa-only and left out."""
+    ipv6 = state.settings.ipv6
+    found = []
+    for shown in work.seen:
+        own = shown.ipv6_addresses if ipv6 else shown.addresses
+        if own:
+            cidr = shown.subnet_cidr6 if ipv6 else shown.subnet_cidr
+            addresses, prefixes = ((), ()) if ipv6 else (shown.addresses[1:], shown.prefixes)
+            found.append(
+                Candidate(
+                    shown.eni, shown.mac, shown.device, shown.card, shown.subnet, cidr, own[0], addresses, prefixes
+                )
+            )
+    return _known(state, tuple(sorted(found, key=lambda candidate: (candidate.card, candidate.device))))
+
+
+def _known(state: State, attached: tuple[Candidate, ...]) -> list[ev.Event]:
     found = cards.sort_out(state, attached)
     ours = [candidate for candidate in attached if candidate.eni not in found.outside]
     queue = tuple(candidate for candidate in ours if candidate.primary_ip)
@@ -111,6 +131,8 @@ def _candidates(state: State, work: Init, seen: EnisView) -> tuple[Candidate, ..
             addresses, prefixes = shown.addresses[1:], shown.prefixes
         else:
             addresses, prefixes = eni.addresses[1:], eni.prefixes
+        if state.settings.custom_networking and eni.eni == state.node.primary_eni:
+            prefixes = ()  # POOL-42
         found.append(_candidate(state, eni, shown, addresses, prefixes))
     return tuple(sorted(found, key=lambda candidate: (candidate.card, candidate.device, candidate.eni)))
 

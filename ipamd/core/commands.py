@@ -10,13 +10,14 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .calls import Failed, Look, Outcome, View
+from .kube import KubeNode, KubePod
 from .settings import Node, Settings
 from .types import CallId, EniId, Instant, IpText, Pod, Sandbox
 from .windows_commands import PodAnswer, WindowsCommand
 
-Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks"]
+Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks", "trunk"]
 """Sequences of their own: the pool loop (POOL-13), the 30 s watcher (INIT-30, INIT-31), delayed purges (DM-32),
-the hourly search for leaked ENIs (EC2-41)."""
+the hourly search for leaked ENIs (EC2-41), the feature that asks for a trunk ENI (SGP-7)."""
 
 
 CallLane: TypeAlias = Lane | Literal["side", "node", "pod", "secondary", "prefix"]
@@ -48,6 +49,8 @@ class Start(_Command, frozen=True):
     node: Node
     seed: int
     restored: tuple[Restored, ...] = ()
+    kube_node: KubeNode | None = None
+    """The Node object, where an API server told it."""
 
 
 class AddNetwork(_Command, frozen=True):
@@ -56,6 +59,8 @@ class AddNetwork(_Command, frozen=True):
     sandbox: Sandbox
     pod: Pod = Pod()
     multi_nic: bool = False
+    kube_pod: KubePod | None = None
+    """With ENABLE_POD_ENI: the Pod; None if it could not be read (RPC-22)."""
 
 
 class DelNetwork(_Command, frozen=True):
@@ -63,6 +68,19 @@ class DelNetwork(_Command, frozen=True):
 
     sandbox: Sandbox
     reason: str = ""
+    pod: Pod = Pod()
+    """Whose annotation says the address (RPC-54); the one that got it where nobody is named."""
+    uid: str = ""
+    """K8S_POD_UID; only with `kube_pod`."""
+    kube_pod: KubePod | None = None
+    """With ENABLE_POD_ENI and a sandbox that holds nothing here: the Pod (RPC-48)."""
+
+
+class KubeNodeSeen(_Command, frozen=True):
+    """The Node object as it is now. `max_pods`: its capacity, once the API server is there at last (INIT-7)."""
+
+    node: KubeNode
+    max_pods: int | None = None
 
 
 class RefuseAdd(_Command, frozen=True):
@@ -112,7 +130,17 @@ class Imported(_Command, frozen=True):
 
 
 Command: TypeAlias = (
-    Start | AddNetwork | DelNetwork | RefuseAdd | Tick | Observed | Settle | Terminate | WindowsCommand | Imported
+    Start
+    | AddNetwork
+    | DelNetwork
+    | RefuseAdd
+    | Tick
+    | Observed
+    | Settle
+    | Terminate
+    | KubeNodeSeen
+    | WindowsCommand
+    | Imported
 )
 
 
@@ -170,4 +198,49 @@ class NotReady(msgspec.Struct, frozen=True):
     phase: str
 
 
-Answer: TypeAlias = Assigned | Refused | Released | UnknownPod | Hollow | NotReady | PodAnswer | None
+class BranchAssigned(msgspec.Struct, frozen=True):
+    """Success of AddNetwork for a pod with a branch ENI (RPC-26): nothing here is assigned or remembered."""
+
+    address: str
+    vlan: int
+    mac: str
+    gateway: str
+    parent: int
+    """Interface index of the trunk ENI."""
+
+
+class BranchReleased(msgspec.Struct, frozen=True):
+    """DelNetwork of a pod with a branch ENI (RPC-48 d)."""
+
+    address: str
+    vlan: int
+
+
+class BranchFault(msgspec.Struct, frozen=True):
+    """DelNetwork of a pod that is not the one it says, or whose annotation cannot be used (RPC-48 b, c)."""
+
+    text: str
+
+
+class After(msgspec.Struct, frozen=True):
+    """The answer that may leave once a call has ended; `failure` is then what the call's end was, "" if it is fine."""
+
+    call_id: CallId
+    answer: Assigned | Released | BranchAssigned
+    failure: str = ""
+
+
+Answer: TypeAlias = (
+    Assigned
+    | Refused
+    | Released
+    | UnknownPod
+    | Hollow
+    | NotReady
+    | BranchAssigned
+    | BranchReleased
+    | BranchFault
+    | After
+    | PodAnswer
+    | None
+)

@@ -10,15 +10,17 @@ from typing import assert_never
 
 import msgspec
 
-from . import assign, fill, grow, init, leaks, plan, resync, shed, watch, windows_decide
+from . import assign, fill, grow, init, leaks, plan, resync, shed, trunk, watch, windows_decide
 from . import events as ev
 from .calls import Call, Failed, Lost, Outcome, Succeeded
+from .cluster import unpermitted
 from .commands import (
     AddNetwork,
     Answer,
     Command,
     DelNetwork,
     Imported,
+    KubeNodeSeen,
     Lane,
     Observed,
     RefuseAdd,
@@ -28,7 +30,7 @@ from .commands import (
     Tick,
 )
 from .purge import purge_due, purges_after_release
-from .state import State
+from .state import Running, State
 from .steps import after, go_on, logged
 from .types import CallId, Instant
 from .work import ApplyGroups, Fill, Free, Grow, Init, Resync, Shed, Sweep, SyncHost, Trim, Turn, Work
@@ -50,11 +52,14 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
         case DelNetwork():
             return _delete(state, command, now)
         case Tick():
-            return Decision(tuple(_tick(state, command.lane, now)))
+            return Decision(tuple(_vetted(state, _tick(state, command.lane, now), now)))
         case Observed():
-            return Decision(tuple(_observed(state, command, now)))
+            seen = _vetted(state, _observed(state, command, now), now)
+            return Decision((*seen, *unpermitted(state, command.look, command.seen, now)))
         case Settle():
-            return Decision(tuple(_settle(state, command, now)))
+            return Decision(tuple(_vetted(state, _settle(state, command, now), now)))
+        case KubeNodeSeen():
+            return Decision(tuple(_node_seen(state, command)))
         case Start():
             return Decision(tuple(_start(state, command)))
         case RefuseAdd():
@@ -71,7 +76,22 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
 def _start(state: State, command: Start) -> list[ev.Event]:
     """Every call in flight ends as lost: its effect is unknown, and init observes the cloud before anything else."""
     lost: list[ev.Event] = [ev.CallEnded(call_id, "lost", message="the process ended") for call_id in state.calls]
-    return [*lost, ev.Started(command.settings, command.node, command.seed, command.restored)]
+    return [*lost, ev.Started(command.settings, command.node, command.seed, command.restored, command.kube_node)]
+
+
+def _vetted(state: State, events: list[ev.Event], now: Instant) -> list[ev.Event]:
+    """What ends node init is looked at once more."""
+    return plan.vetted(state, events, now) if state.phase == "init" else events
+
+
+def _node_seen(state: State, command: KubeNodeSeen) -> list[ev.Event]:
+    """What is new of it; the capacity only where a start without API server could not know it (INIT-7)."""
+    if state.phase == "new":
+        return []
+    events: list[ev.Event] = [ev.KubeNodeChanged(command.node)] if command.node != state.kube_node else []
+    if command.max_pods is not None and command.max_pods != state.node.max_pods:
+        events.append(ev.MaxPodsChanged(command.max_pods))
+    return events
 
 
 def _delete(state: State, command: DelNetwork, now: Instant) -> Decision:
@@ -98,6 +118,8 @@ def _tick(state: State, lane: Lane, now: Instant) -> list[ev.Event]:
             if sweep is None or sweep.call is None or sweep.due > now or state.leaks.call is not None:
                 return []
             return _call(state, sweep.call, "leaks")
+        case "trunk":
+            return []  # every round of it begins with a look
         case "purge":
             return purge_due(state, now) if state.phase == "ready" else []
         case _:
@@ -171,6 +193,8 @@ def _observed(state: State, command: Observed, now: Instant) -> list[ev.Event]:
             return _next_card(state, _seen(state, work, command, now))
     if state.phase == "ready" and command.look == leaks.look(state):
         return leaks.observe(state, command.seen, now)
+    if state.phase == "ready" and command.look == trunk.look(state):
+        return trunk.observe(state, command.seen)
     if state.phase == "ready" and command.look == watch.look():
         return watch.observe(state, command.seen)
     return []
@@ -203,15 +227,23 @@ def _settle(state: State, command: Settle, now: Instant) -> list[ev.Event]:
     ended = _ended(command.call_id, outcome)
     if running.node:
         return windows_decide.settle(state, running, ended, outcome, now).events
+    led = _led(state, running, ended, outcome, now)
+    return [*led, *unpermitted(state, running.call, outcome, now)]
+
+
+def _led(state: State, running: Running, ended: ev.CallEnded, outcome: Outcome, now: Instant) -> list[ev.Event]:
+    """Where the outcome leads, by lane."""
     if running.lane == "side" or running.lane == "purge":
         fine = isinstance(outcome, Succeeded)
         return [ended] if fine else [ended, logged(type(running.call).__name__, outcome)]
     if running.lane == "leaks":
         return [ended, *leaks.settle(state, outcome, now)]
+    if running.lane == "trunk":
+        return [ended, *trunk.settle(outcome)]
     if running.lane == "watch":
         return [ended, *watch.settle(state, outcome)]
     work = state.pool.work
-    assert work is not None, f"call {command.call_id} of the pool lane ended while the lane was idle"
+    assert work is not None, f"call {ended.call_id} of the pool lane ended while the lane was idle"
     return [ended, *_next_card(state, _advance(state, work, outcome, now))]
 
 

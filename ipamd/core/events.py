@@ -11,6 +11,7 @@ import msgspec
 
 from .calls import Call
 from .commands import CallLane, Command, Lane, Restored
+from .kube import KubeNode
 from .settings import Node, Settings
 from .types import CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_events import WindowsEvent
@@ -29,6 +30,7 @@ class Started(_Event, frozen=True):
     seed: int
     restored: tuple[Restored, ...] = ()
     """Rows of a checkpoint, to be matched with the ENIs once these are known (DM-64)."""
+    kube_node: KubeNode | None = None
 
 
 class NodeReady(_Event, frozen=True):
@@ -45,6 +47,18 @@ class InitFailed(_Event, frozen=True):
 
 class Terminating(_Event, frozen=True):
     """RPC-8: no ENI or address is attached or freed from now on."""
+
+
+class KubeNodeChanged(_Event, frozen=True):
+    """The Node object says something else about the ENIConfig or about scheduling (POOL-19, POOL-40)."""
+
+    node: KubeNode
+
+
+class MaxPodsChanged(_Event, frozen=True):
+    """INIT-7: the Node's capacity, read after a start without API server."""
+
+    max_pods: int
 
 
 class VpcCidrsChanged(_Event, frozen=True):
@@ -258,12 +272,12 @@ class PurgeEnded(_Event, frozen=True):
 
 
 class ErrorCounted(_Event, frozen=True):
-    """A failure that upstream counts (HTTP-22, HTTP-23) or only logs (`counter` is then "")."""
+    """A failure that upstream counts (HTTP-22, HTTP-23, SGP-4, SGP-6) or only logs (`counter` is then "")."""
 
     fn: str
     message: str
     code: str = ""
-    counter: Literal["ipamd", "aws_utils", ""] = "ipamd"
+    counter: Literal["ipamd", "aws_utils", "pod_eni", ""] = "ipamd"
 
 
 class ReconcileCounted(_Event, frozen=True):
@@ -299,6 +313,8 @@ Event: TypeAlias = (
     | PurgeEnded
     | ErrorCounted
     | ReconcileCounted
+    | KubeNodeChanged
+    | MaxPodsChanged
     | VpcCidrsChanged
     | SecurityGroupsChanged
     | Started

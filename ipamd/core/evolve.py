@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from . import events as ev
 from . import windows_events as we
 from . import windows_fold
 from .blocks import Address, restock
 from .calls import CreateNetworkInterface
+from .kube import RecordEvent
 from .state import (
     Eni,
     Lane,
@@ -101,10 +104,15 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.PurgeEnded():
             state.purges.pop((event.eni, event.cidr), None)
         case ev.ErrorCounted():
-            if event.fn.startswith("increase"):
+            if event.fn.startswith("increase") or event.fn == "ENIConfig":
                 state.trouble = Trouble(event.fn, event.code, at)
         case ev.ReconcileCounted():
             pass
+        case ev.KubeNodeChanged():
+            state.kube_node = event.node
+            state.cluster = True
+        case ev.MaxPodsChanged():
+            state.node = msgspec.structs.replace(state.node, max_pods=event.max_pods)
         case ev.VpcCidrsChanged():
             state.vpc_cidrs = event.cidrs
         case ev.SecurityGroupsChanged():
@@ -114,7 +122,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             _started(state, event, at)
         case ev.NodeReady():
             state.phase = "ready"
-            state.watch.since = state.leaks.since = at
+            state.watch.since = state.leaks.since = state.trunk.since = at
             state.leaks.next = "update"
             state.groups_stale = False
             state.restored = ()
@@ -171,7 +179,7 @@ def _cidr_removed(state: State, event: ev.CidrRemoved) -> None:
 
 
 def _lane(state: State, name: str) -> Lane:
-    return {"watch": state.watch, "leaks": state.leaks}.get(name, state.pool)
+    return {"watch": state.watch, "leaks": state.leaks, "trunk": state.trunk}.get(name, state.pool)
 
 
 def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
@@ -180,8 +188,10 @@ def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
     if event.node:
         windows_fold.call_started(state.windows, event.node, event.lane, event.call, at)
         return
-    if event.lane in ("pool", "watch", "leaks"):
+    if event.lane in ("pool", "watch", "leaks", "trunk"):
         _lane(state, event.lane).call = event.call_id
+    if isinstance(event.call, RecordEvent):
+        state.warned[event.call.action] = at
 
 
 def _call_ended(state: State, event: ev.CallEnded, at: Instant) -> None:
@@ -189,7 +199,7 @@ def _call_ended(state: State, event: ev.CallEnded, at: Instant) -> None:
     if running is not None and running.node:
         windows_fold.call_ended(state.windows, running.node, running.lane, running.call, at)
         return
-    for lane in (state.pool, state.watch, state.leaks):
+    for lane in (state.pool, state.watch, state.leaks, state.trunk):
         if lane.call == event.call_id:
             lane.call = None
     if running is not None and event.ended == "lost" and isinstance(running.call, CreateNetworkInterface):
@@ -265,8 +275,11 @@ def _started(state: State, event: ev.Started, at: Instant) -> None:
     state.pool.work = Init()
     state.pool.call = None
     state.pool.turn = None
-    state.watch.work = state.leaks.work = None
-    state.watch.call = state.leaks.call = None
+    state.watch.work = state.leaks.work = state.trunk.work = None
+    state.watch.call = state.leaks.call = state.trunk.call = None
+    state.cluster = event.node.cluster
+    state.kube_node = event.kube_node
+    state.warned.clear()
     state.trouble = None
     if event.settings.quirks.restart_forgets:
         _forget_volatile(state, at)

@@ -1,6 +1,7 @@
 """Creating an ENI, step by step (POOL-30, POOL-43..50, EC2-1..14).
 
 step          wants                        success         failure                         lost
+eniconfig     ReadEniConfig                create          end (POOL-39, POOL-41)          -
 subnets       DescribeSubnets              create          primary subnet or end           -
 create        CreateNetworkInterface       index           next subnet; last: end          seek
 seek          FindNetworkInterfaces        index           again, then give up to cleaner  -
@@ -15,6 +16,8 @@ undo_delete   DeleteNetworkInterface       end             again (12 tries), the
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -47,6 +50,8 @@ from .calls import (
     Succeeded,
     View,
 )
+from .cluster import own_eni_config
+from .kube import EniConfigView, ReadEniConfig
 from .moments import rfc3339
 from .pool_linux import has_room_for_eni, limit_per_eni
 from .state import State
@@ -79,7 +84,8 @@ def start_growing(state: State, card: int, wanted: int, then: Then) -> list[ev.E
     resources = 1 if state.settings.ipv6 else min(wanted, limit_per_eni(state))
     if resources <= 0 or not has_room_for_eni(state, card):
         return after(then, card)
-    return [moved(Grow(resources, then, card))]
+    step: Literal["eniconfig", "subnets"] = "eniconfig" if state.settings.custom_networking else "subnets"
+    return [moved(Grow(resources, then, card, step))]
 
 
 def token(state: State, call_id: CallId) -> str:
@@ -94,7 +100,7 @@ def creation(state: State, work: Grow, now_text: str) -> CreateNetworkInterface:
     tags = {adopt.CREATED_AT: now_text, TOKEN_TAG: work.token} | adopt.cluster_tags(state)
     return CreateNetworkInterface(
         subnet=work.subnets[0],
-        security_groups=tuple(sorted(state.security_groups or ())),
+        security_groups=tuple(sorted(work.groups or state.security_groups or ())),
         description=f"aws-K8S-{state.node.instance}",
         token=work.token,
         secondary_ips=-1 if prefix_mode or ipv6 else work.wanted,
@@ -107,6 +113,8 @@ def creation(state: State, work: Grow, now_text: str) -> CreateNetworkInterface:
 def want(state: State, work: Grow, now: Instant) -> Want:
     """The next step."""
     match work.step:
+        case "eniconfig":
+            return Want(look=ReadEniConfig(own_eni_config(state)))
         case "subnets":
             return Want(look=DescribeSubnets())
         case "create":
@@ -154,6 +162,8 @@ def settle(state: State, work: Grow, outcome: Outcome, now: Instant) -> list[ev.
 def observe(state: State, work: Grow, seen: View | Failed, now: Instant) -> list[ev.Event]:
     """Where a look leads."""
     match work.step:
+        case "eniconfig":
+            return _configured(state, work, seen)
         case "subnets":
             return _choose_subnets(state, work, seen)
         case "seek":
@@ -191,6 +201,17 @@ def _fail(work: Grow, fn: str, failure: Failed | Lost) -> list[ev.Event]:
     if work.then == "links":  # INIT-23: without an ENI there is nothing to serve from
         return [*events, ev.InitFailed("allocate", code_of(failure), text_of(failure))]
     return [*events, *after(work.then, work.card)]
+
+
+def _configured(state: State, work: Grow, seen: View | Failed) -> list[ev.Event]:
+    """POOL-39: one subnet, no second try. POOL-41: without the ENIConfig there is no ENI."""
+    if isinstance(seen, Failed):
+        missing = ev.ErrorCounted("ENIConfig", f"eniconfig: eniconfig is not available: {seen.message}", seen.code, "")
+        return [missing, *after(work.then, work.card)]
+    assert isinstance(seen, EniConfigView)
+    chosen = _create_in(state, work, (seen.subnet,))
+    assert isinstance(chosen.work, Grow)
+    return [moved(msgspec.structs.replace(chosen.work, groups=seen.security_groups or None))]
 
 
 def _choose_subnets(state: State, work: Grow, seen: View | Failed) -> list[ev.Event]:

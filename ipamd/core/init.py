@@ -13,14 +13,17 @@ prune      PrunePodRules, one a dropped row        logged
 clean      UnassignPrivateIpAddresses              logged (INIT-27, INIT-28)
 rules      RefreshPodRules                         logged (INIT-29)
 groups     ModifyNetworkInterfaceAttribute         logged (INIT-31, POOL-51)
+features   AddFeature                              fatal or counted (SGP-4, SGP-5)
 prescale   one increase a card where it is low     assigning: fatal; growing: not (POOL-20)
+
+In IMDS-only mode describe is left out: metadata alone says what there is, and nothing is given back (EC2-32).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from . import adopt, cards, census, links
+from . import adopt, cards, census, links, trunk
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
@@ -46,13 +49,14 @@ from .calls import (
 from .census import fatal
 from .fill import unassign_calls
 from .grow import TOKEN_TAG
+from .observe import offered
 from .resync import quoted_id
 from .state import State, assignments
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, code_of, logged, moved, text_of
 from .types import Instant
 from .work import Adoption, Init
 
-_QUEUES = ("drop", "prune", "clean", "groups")
+_QUEUES = ("drop", "prune", "clean", "groups", "features")
 """Steps that work a queue of calls whose failures are logged."""
 
 
@@ -60,7 +64,7 @@ def want(state: State, work: Init) -> Want:
     """The next step. Without call and look the step is a decision: see `evaluate`."""
     match work.step:
         case "orphans":
-            if state.pending or state.lost_tokens:
+            if (state.pending or state.lost_tokens) and not state.ec2_silent:
                 return Want(look=FindNetworkInterfaces({cards.INSTANCE_TAG: state.node.instance}))
             return Want()
         case "metadata":
@@ -120,6 +124,8 @@ def evaluate(state: State, work: Init, now: Instant) -> list[ev.Event]:
         case "rules":
             return _to_groups(state)
         case "groups":
+            return _to_features(state)
+        case "features":
             return [moved(Init("prescale"))]
         case _:
             raise AssertionError(f"step {work.step} is not a decision")
@@ -165,7 +171,12 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
     if not isinstance(outcome, Succeeded):
         if work.step == "host":
             return fatal("host", outcome)
-        failed = [logged(f"init {work.step}", outcome)]
+        if work.step == "features":
+            failed = trunk.failed_at_init(work.calls[0], outcome)
+            if any(isinstance(event, ev.InitFailed) for event in failed):
+                return failed
+        else:
+            failed = [logged(f"init {work.step}", outcome)]
     if work.step in _QUEUES:
         rest = msgspec.structs.replace(work, calls=work.calls[1:])
         done: list[ev.Event] = []
@@ -175,6 +186,8 @@ def settle(state: State, work: Init, outcome: Outcome, now: Instant) -> list[ev.
             done = [ev.EniDiscarded(head.eni)]
         return [*failed, *done, moved(rest)]
     if work.step == "host":
+        if state.ec2_silent:
+            return census.from_metadata(state, work)
         return [moved(Init("describe", seen=work.seen))]
     return [*failed, *_to_groups(state)]
 
@@ -195,6 +208,7 @@ def _metadata(state: State, seen: View | Failed) -> list[ev.Event]:
         return fatal("metadata", seen)
     if not seen.enis:
         return fatal("metadata", Failed("", "instance metadata listed no ENI at all"))
+    seen = offered(state, seen)
     events: list[ev.Event] = []
     vpc_cidrs = seen.vpc_cidrs6 if state.settings.ipv6 else seen.vpc_cidrs
     if vpc_cidrs != state.vpc_cidrs:
@@ -267,6 +281,8 @@ def _clean(state: State, now: Instant) -> list[ev.Event]:
 
     Those with a cooling address wait for it (see purge), unless the quirk lets them go at once.
     """
+    if state.ec2_silent:
+        return [moved(Init("clean"))]
     late = state.settings.quirks.cooling_released_by_scale_down
     events: list[ev.Event] = []
     calls: list[Ec2Call | HostCall] = []
@@ -289,10 +305,16 @@ def _clean(state: State, now: Instant) -> list[ev.Event]:
 
 def _to_groups(state: State) -> list[ev.Event]:
     """POOL-51: the cached groups are set on every ENI, ascending id; at a restart only if they changed."""
-    if state.settings.provisioning_disabled:
-        return [moved(Init("prescale"))]
+    if state.settings.provisioning_disabled or state.settings.custom_networking:
+        return _to_features(state)
     groups = state.security_groups or ()
     calls: tuple[HostCall | Ec2Call, ...] = ()
     if state.groups_stale:
         calls = tuple(ModifyNetworkInterfaceAttribute(eni, security_groups=groups) for eni in sorted(state.enis))
     return [moved(Init("groups", calls=calls))]
+
+
+def _to_features(state: State) -> list[ev.Event]:
+    """SGP-4..6, behind the security groups."""
+    said, calls = trunk.features(state)
+    return [*said, moved(Init("features", calls=calls))] if said or calls else [moved(Init("prescale"))]

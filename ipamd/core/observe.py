@@ -40,6 +40,24 @@ def similar(seen: MetadataEni, eni: Eni, kind: Kind) -> bool:
     return len(have) + 1 == len(seen.addresses) and all(cidr in eni.blocks for cidr in others)
 
 
+def offered(state: State, seen: MetadataView) -> MetadataView:
+    """What metadata shows, less the primary ENI's prefixes with custom networking (POOL-42, EC2-37)."""
+    if not state.settings.custom_networking:
+        return seen
+    primary = state.node.primary_eni
+    shown = (msgspec.structs.replace(eni, prefixes=()) if eni.eni == primary else eni for eni in seen.enis)
+    return msgspec.structs.replace(seen, enis=tuple(shown))
+
+
+def believed(shown: MetadataEni, eni: Eni, kind: Kind) -> list[CidrText]:
+    """What an ENI holds where EC2 must not be asked: what metadata says, and whatever has a pod.
+
+    Metadata may lag, and a pod's address must not be given away for that.
+    """
+    found = source(shown, eni, kind)
+    return found + [cidr for cidr in stored(eni, kind) if eni.blocks[cidr].assigned and cidr not in found]
+
+
 def recently_freed(state: State, cidr: CidrText, now: Instant) -> bool:
     """Freed, and its cooldown entry not expired (REC-11)."""
     return now < state.held.get(cidr, 0)
@@ -104,6 +122,7 @@ def condense(state: State, seen: MetadataView, now: Instant) -> MetadataView:
     if state.settings.ipv6:  # nothing is reconciled there (V6-5)
         quiet = state.pool.work is None
         return msgspec.structs.replace(seen, enis=(), as_stored=True) if quiet else seen
+    seen = offered(state, seen)
     ours = [shown for shown in seen.enis if shown.eni not in state.unmanaged]
     managed = sum(eni.eni not in state.unmanaged for eni in state.enis.values())
     same = len(ours) == managed and len(seen.enis) - len(ours) == len(state.unmanaged)

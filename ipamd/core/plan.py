@@ -12,8 +12,9 @@ from typing import Literal
 import msgspec
 
 from . import events as ev
-from . import fill, grow, init, leaks, resync, shed, watch
+from . import fill, grow, init, leaks, resync, shed, trunk, watch
 from .calls import Call, Look
+from .cluster import manageable
 from .commands import Lane
 from .pool_linux import Balance, allocatable, balance, extra_enis_possible, has_room_for_eni
 from .reasons import paused
@@ -91,6 +92,8 @@ def agenda(state: State, now: Instant) -> list[Due]:
             Due("leaks", leaks.next_round(state, now), leaks.look(state)) if sweep is None else Due("leaks", sweep.due)
         )
         dues.append(due)
+    if trunk.wanted(state) and state.trunk.call is None:
+        dues.append(Due("trunk", trunk.next_round(state, now), trunk.look(state)))
     if state.purges and state.phase == "ready":
         dues.append(Due("purge", min(state.purges.values())))
     return dues
@@ -106,8 +109,10 @@ def _pool_due(state: State, now: Instant) -> Due:
 
 
 def increase_allowed(state: State, now: Instant) -> bool:
-    """POOL-18 as far as it does not need Kubernetes."""
-    return not (state.terminating or state.settings.provisioning_disabled or paused(state, now))
+    """POOL-18."""
+    if state.terminating or state.settings.provisioning_disabled or paused(state, now):
+        return False
+    return manageable(state)
 
 
 def increase(state: State, card: int, goal: Balance, then: Then) -> list[ev.Event]:
@@ -184,6 +189,21 @@ def _prescaled(state: State, card: int, now: Instant) -> list[ev.Event]:
         return [ev.PoolActed("increase", card), *grow.start_growing(state, card, 1, "ready")]
     goal = balance(state, card, now)
     return increase(state, card, goal, "ready") if goal.low else []
+
+
+def vetted(state: State, events: list[ev.Event], now: Instant) -> list[ev.Event]:
+    """POOL-20: with custom networking a pool still empty after its first increase is fatal: something is set wrong."""
+    settings = state.settings
+    if not settings.custom_networking or settings.provisioning_disabled:
+        return events
+    ready = next((number for number, event in enumerate(events) if isinstance(event, ev.NodeReady)), None)
+    if ready is None or any(isinstance(event, ev.CidrAdded) for event in events):
+        return events
+    goal = balance(state, 0, now)
+    if goal.stats.total or not goal.low:
+        return events
+    message = "the pool is empty after its first increase; see the ENIConfig, its subnet, and the node's taints"
+    return [*events[:ready], ev.InitFailed("prescale", "", message)]
 
 
 def plan(state: State, now: Instant) -> Plan:

@@ -172,18 +172,34 @@ def extra_enis_possible(state: State, card: int, counted: Stats) -> bool:
 
 
 def has_room_for_eni(state: State, card: int) -> bool:
-    """POOL-38 without trunk reserve."""
+    """POOL-38."""
     outside = sum(counted == card for counted in state.counted.values())
-    return sum(eni.card == card for eni in state.enis.values()) < enis_max(state, card) - outside
+    held = sum(eni.card == card for eni in state.enis.values())
+    return held < enis_max(state, card) - outside - trunk_reserve(state, card)
+
+
+def trunk_reserve(state: State, card: int) -> int:
+    """POOL-38: a slot of card 0 is kept for the trunk ENI until it is there, on a type that can have one (LIM-9)."""
+    if card or not state.settings.pod_eni or not state.node.trunking_compatible:
+        return 0
+    return 0 if any(eni.trunk and eni.card == 0 for eni in state.enis.values()) else 1
 
 
 def allocatable(state: State, card: int) -> list[Eni]:
-    """ENIs that can take another address or prefix, by device number (DM-46). Both kinds of block take a slot."""
+    """ENIs that can take another address or prefix, by device number (DM-46). Both kinds of block take a slot.
+
+    With custom networking the primary ENI, whose subnet is not the pods', takes none (POOL-42).
+    """
     limit = limit_per_eni(state)
+    spared = state.settings.custom_networking
     return [
         eni
         for eni in state.enis.values()
-        if eni.card == card and not eni.trunk and not eni.excluded and len(eni.blocks) < limit
+        if eni.card == card
+        and not eni.trunk
+        and not eni.excluded
+        and not (spared and eni.primary)
+        and len(eni.blocks) < limit
     ]
 
 

@@ -21,6 +21,8 @@ EXCLUDED_DELAY = 5 * SECOND
 
 def purges_after_release(state: State, released: ev.AddressReleased, now: Instant) -> list[ev.Event]:
     """What a release makes due: nothing, unless a block that serves no more is empty now."""
+    if state.ec2_silent:
+        return []
     eni = state.enis[released.eni]
     block = eni.blocks[released.block]
     rest = 0 if state.settings.quirks.cooling_released_by_scale_down else max(state.cooldown, 0) + 1

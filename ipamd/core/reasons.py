@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .calls import INSUFFICIENT_CIDR_BLOCKS, INSUFFICIENT_FREE_ADDRESSES, REQUEST_LIMIT_EXCEEDED, UNAUTHORIZED
+from .cluster import manageable
 from .commands import Refused
 from .pool_linux import allocatable, balance, enis_max, has_room_for_eni, targets
 from .state import State
@@ -32,6 +33,7 @@ REMEDIES: Final = {
     "permission": "grant the node's role the EC2 actions",
     "api_error": "see the log for EC2's message",
     "terminating": "the next daemon answers the retry",
+    "unschedulable": "uncordon the node, or set AWS_MANAGE_ENIS_NON_SCHEDULABLE=true",
 }
 """Reason -> what may be done about it, where the reason alone tells that."""
 
@@ -52,6 +54,8 @@ def refusal(state: State, now: Instant) -> Refused:
     """The reason that, if it were not so, would most directly have given an address."""
     if state.terminating:
         return _refused("terminating", "the daemon is shutting down")
+    if not manageable(state):
+        return _refused("unschedulable", "the node is cordoned, so its pool does not grow")
     if state.trouble is not None and state.trouble.code in _BY_CODE:
         reason, fact = _BY_CODE[state.trouble.code]
         return _refused(reason, f"{fact} ({state.trouble.code})")

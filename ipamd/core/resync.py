@@ -25,7 +25,8 @@ from .calls import (
     ReadMetadata,
     View,
 )
-from .observe import Kind, expired_holds, found_again, reconcile, similar, source
+from .observe import Kind, believed, expired_holds, found_again, offered, reconcile, similar, source
+from .pod_eni import trunk
 from .state import State
 from .steps import DESCRIBE_STEP, DESCRIBE_TRIES, Want, counted, logged, moved
 from .types import SECOND, EniId, Instant
@@ -37,7 +38,12 @@ KINDS: tuple[Kind, Kind] = ("addresses", "prefixes")
 
 
 def due(state: State, now: Instant) -> bool:
-    """REC-1. The last pool action starts at zero, so the first check after a start may run at once."""
+    """REC-1. The last pool action starts at zero, so the first check after a start may run at once.
+
+    A trunk ENI that is asked for is looked for in every cycle.
+    """
+    if state.settings.pod_eni and trunk(state) is None:
+        return True
     return now - state.last_pool_action > INTERVAL
 
 
@@ -107,7 +113,10 @@ def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> 
         return [counted("reconcileFailedGetENIs", failure), ev.WorkMoved(None, next="update")]
     if seen.as_stored:
         return [*found_again(sum(len(eni.blocks) for eni in state.enis.values())), *_finished()]
-    strange = any(shown.eni not in state.enis and shown.eni not in state.unmanaged for shown in seen.enis)
+    seen = offered(state, seen)
+    strange = not state.ec2_silent and any(
+        shown.eni not in state.enis and shown.eni not in state.unmanaged for shown in seen.enis
+    )
     if strange and work.step == "metadata":
         return [_to(work, step="describe", asked=tuple(shown.eni for shown in seen.enis))]
     attached = {shown.eni for shown in seen.enis if shown.eni not in work.missing}
@@ -130,7 +139,10 @@ def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Ins
             events += [ev.EniLeft(eni.eni, "gone", eni.assigned), ev.ReconcileCounted("eniReconcileDel")]
             continue
         for kind in KINDS:
-            if not similar(shown, eni, kind):
+            if state.ec2_silent:
+                found = believed(shown, eni, kind)
+                events += reconcile(state, eni, kind, found, now, verified=False, in_ec2=found)
+            elif not similar(shown, eni, kind):
                 verify.append((eni.eni, kind))
             elif expired_holds(state, source(shown, eni, kind), now):
                 verify.append((eni.eni, "held"))
@@ -139,7 +151,7 @@ def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Ins
     queue = tuple(
         _candidate(work, shown)
         for shown in ours
-        if shown.eni not in state.enis and shown.eni in work.tags and shown.addresses
+        if shown.eni not in state.enis and (state.ec2_silent or shown.eni in work.tags) and shown.addresses
     )
     kept = tuple(shown for shown in ours if any(entry == (shown.eni, "held") for entry in verify))
     adoption = adopt.start(state, queue) if queue else None
@@ -150,7 +162,7 @@ def _candidate(work: Resync, shown: MetadataEni) -> Candidate:
     own = shown.addresses[0] if shown.addresses else ""
     return Candidate(
         shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr, own, shown.addresses[1:],
-        shown.prefixes, work.tags[shown.eni], work.kinds.get(shown.eni, "interface"),
+        shown.prefixes, work.tags.get(shown.eni, {}), work.kinds.get(shown.eni, "interface"),
     )  # fmt: skip
 
 

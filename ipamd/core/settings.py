@@ -46,6 +46,10 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """POOL-48: at start only excluded ENIs of card 0 give back what is unused."""
     ipv6_block_gauge_sinks: bool = False
     """DM-26: in IPv6 mode the gauge of pods per block falls with each release and never rises."""
+    detach_raises_no_event: bool = False
+    """EC2-23: DetachNetworkInterface without permission raises no Kubernetes event."""
+    imds_only_asks_ec2: bool = False
+    """EC2-33: IMDS-only mode still describes subnets, asks EC2 where metadata differs, and gives leftovers back."""
     keeps_serving_after_sigterm: bool = False
     """RPC-8: SIGTERM only stops scaling; the process goes on serving until it is killed."""
     windows_insufficient_cidr_missed: bool = False
@@ -110,6 +114,16 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     cluster_name: str = ""
     additional_eni_tags: dict[str, str] = {}
     network_policy_mode: str = ""
+    custom_networking: bool = False
+    """ENV-6: new ENIs are made as the node's ENIConfig says (POOL-39..42)."""
+    eni_config_annotation: str = "k8s.amazonaws.com/eniConfig"
+    eni_config_label: str = "k8s.amazonaws.com/eniConfig"
+    pod_eni: bool = False
+    """ENV-13: security groups for pods (SGP-1)."""
+    annotate_pod_ip: bool = False
+    """ENV-20."""
+    imds_only: bool = False
+    """ENV-10; `provisioning_disabled` and `leaked_cleanup_disabled` follow from it."""
     external_snat: bool = False
     exclude_snat_cidrs: tuple[str, ...] = ()
     ipv6: bool = False
@@ -141,3 +155,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """ENIs of each network card by its index (LIM-1); empty: one card that carries `enis_max`."""
     primary_ip6: str = ""
     """The primary ENI's first IPv6 address; "" if it has none."""
+    name: str = ""
+    """The Node object's (INIT-15)."""
+    cluster: bool = False
+    """Whether an API server was reached at start (INIT-2, INIT-3)."""

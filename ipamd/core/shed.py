@@ -23,6 +23,7 @@ from .calls import (
     TearDownEni,
     View,
 )
+from .cluster import manageable
 from .pool_linux import deletable_eni
 from .state import State
 from .steps import DELETE_BACKOFF, DETACH_BACKOFF, DETACH_PAUSE, Want, after, counted, moved
@@ -32,7 +33,7 @@ from .work import Shed
 
 def start(state: State, card: int, now: Instant) -> list[ev.Event]:
     """POOL-36: one deletable ENI leaves its store, if there is one and nothing forbids it; else the half-cycle ends."""
-    if state.terminating:
+    if state.terminating or not manageable(state):
         return after("idle")
     chosen = deletable_eni(state, card, now)
     if not chosen:

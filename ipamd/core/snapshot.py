@@ -10,6 +10,7 @@ import msgspec
 from . import windows_snapshot
 from .blocks import Address, restock
 from .commands import Restored
+from .kube import KubeNode
 from .settings import Node, Settings
 from .state import Eni, Lane, Pending, Running, State, Store, Trouble, add_block, reindex
 from .types import CallId, CidrText, EniId, Instant, IpText
@@ -96,12 +97,16 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     cards: tuple[int, ...] = (0,)
     counted: dict[EniId, int] | None = None
     """None: every unmanaged ENI, on card 0."""
+    trunk: FrozenLane | None = None
+    cluster: bool = False
+    kube_node: KubeNode | None = None
+    warned: dict[str, Instant] = {}
 
 
 _PLAIN = (
     "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
     "unmanaged", "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease",
-    "exhausted_at", "trouble", "restored", "cards",
+    "exhausted_at", "trouble", "restored", "cards", "cluster", "kube_node",
 )  # fmt: skip
 """Immutable members that State and Frozen share by name."""
 
@@ -139,6 +144,8 @@ def freeze(state: State, copy: bool = False) -> Frozen:
         leaks=_freeze_lane(state.leaks),
         windows=windows_snapshot.freeze(state.windows),
         counted=dict(state.counted),
+        trunk=_freeze_lane(state.trunk),
+        warned=dict(state.warned),
     )
 
 
@@ -176,7 +183,14 @@ def thaw(frozen: Frozen) -> State:
     state.held = dict(frozen.held)
     state.counted = dict.fromkeys(state.unmanaged, 0) if frozen.counted is None else dict(frozen.counted)
     state.purges = {(eni, cidr): due for eni, cidr, due in frozen.purges}
-    for lane, was in ((state.pool, frozen.pool), (state.watch, frozen.watch), (state.leaks, frozen.leaks)):
+    lanes = (
+        (state.pool, frozen.pool),
+        (state.watch, frozen.watch),
+        (state.leaks, frozen.leaks),
+        (state.trunk, frozen.trunk),
+    )
+    state.warned = dict(frozen.warned)
+    for lane, was in lanes:
         if was is None:
             continue
         lane.work, lane.call, lane.since, lane.next, lane.turn = was.work, was.call, was.since, was.next, was.turn

@@ -21,6 +21,7 @@ import msgspec
 from .blocks import RANK_BITS, Address, Block, service_key, touch
 from .calls import Call
 from .commands import CallLane, Restored
+from .kube import KubeNode
 from .settings import Node, Settings
 from .types import SECOND, CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_state import Cluster
@@ -152,6 +153,7 @@ class State:
         self.pool = Lane()
         self.watch = Lane()
         self.leaks = Lane()
+        self.trunk = Lane()
         self.calls: dict[CallId, Running] = {}
         self.next_call = 1
         self.pending: dict[EniId, Pending] = {}
@@ -164,6 +166,12 @@ class State:
         self.held: dict[str, Instant] = {}
         """REC-11: cidr -> instant until which a freed block is not learnt again."""
         self.purges: dict[tuple[EniId, CidrText], Instant] = {}
+        self.cluster = False
+        """Whether there is an API server to write to."""
+        self.kube_node: KubeNode | None = None
+        """The Node object, None where it was never read."""
+        self.warned: dict[str, Instant] = {}
+        """EV-1: action -> when a Kubernetes event last told of its missing permission."""
         self.vpc_cidrs: tuple[CidrText, ...] = ()
         self.security_groups: tuple[str, ...] | None = None
         self.groups_stale = True
@@ -175,6 +183,11 @@ class State:
         self.restored: tuple[Restored, ...] = ()
         """Rows of a checkpoint until the node is ready: by then each has become an assignment, or was dropped."""
         self.windows = Cluster()
+
+    @property
+    def ec2_silent(self) -> bool:
+        """IMDS-only mode: EC2 is not asked and not told anything (EC2-32); upstream asks here and there (EC2-33)."""
+        return self.settings.imds_only and not self.settings.quirks.imds_only_asks_ec2
 
     @property
     def cooldown(self) -> int:

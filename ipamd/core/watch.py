@@ -57,7 +57,7 @@ def observe(state: State, seen: View | Failed) -> list[ev.Event]:
     groups = tuple(sorted(seen.security_groups))
     if groups != state.security_groups and not state.settings.provisioning_disabled:
         events.append(ev.SecurityGroupsChanged(groups))
-        work = ApplyGroups(tuple(sorted(state.enis)), groups)
+        work = None if state.settings.custom_networking else ApplyGroups(tuple(sorted(state.enis)), groups)  # POOL-51
     vpc_cidrs = seen.vpc_cidrs6 if state.settings.ipv6 else seen.vpc_cidrs
     if vpc_cidrs != state.vpc_cidrs:
         events.append(ev.VpcCidrsChanged(vpc_cidrs))
@@ -71,7 +71,7 @@ def settle(state: State, outcome: Outcome) -> list[ev.Event]:
     failed: list[ev.Event] = [] if isinstance(outcome, Succeeded) else [logged(f"watch {type(work).__name__}", outcome)]
     if isinstance(work, ApplyGroups) and len(work.queue) > 1:
         return [*failed, ev.WorkMoved(msgspec.structs.replace(work, queue=work.queue[1:]), "watch")]
-    if isinstance(work, SyncHost) and state.groups_stale:
+    if isinstance(work, SyncHost) and state.groups_stale and not state.settings.custom_networking:
         apply = ApplyGroups(tuple(sorted(state.enis)), state.security_groups or ())
         return [*failed, ev.WorkMoved(apply, "watch")]
     return [*failed, ev.WorkMoved(None, "watch")]

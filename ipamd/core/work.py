@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .calls import Ec2Call, HostCall, MetadataEni
+from .kube import KubeCall
 from .types import CidrText, EniId, Instant, IpText, Ipv4Text
 
 Then: TypeAlias = Literal["free", "idle", "ready", "links"]
@@ -69,13 +70,14 @@ class Init(_Work, frozen=True):
         "clean",
         "rules",
         "groups",
+        "features",
         "prescale",
     ] = "orphans"
     seen: tuple[MetadataEni, ...] = ()
     missing: tuple[EniId, ...] = ()
     """Ids that EC2 does not know although metadata showed them (EC2-30)."""
     adoption: Adoption | None = None
-    calls: tuple[Ec2Call | HostCall, ...] = ()
+    calls: tuple[Ec2Call | HostCall | KubeCall, ...] = ()
     attempt: int = 0
     due: Instant = 0
     lacking: bool = False
@@ -99,6 +101,7 @@ class Grow(_Work, frozen=True):
     then: Then
     card: int = 0
     step: Literal[
+        "eniconfig",
         "subnets",
         "create",
         "seek",
@@ -113,6 +116,8 @@ class Grow(_Work, frozen=True):
     ] = "subnets"
     subnets: tuple[str, ...] = ()
     """Subnets still to be tried, best first (POOL-43)."""
+    groups: tuple[str, ...] | None = None
+    """Security groups of the ENIConfig (POOL-39); None: the primary ENI's."""
     token: str = ""
     eni: EniId = ""
     attachment: str = ""

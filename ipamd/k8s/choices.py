@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from .views import Feature, NodeView
+from ipamd.core.cluster import ENI_CONFIG_DEFAULT
+from ipamd.core.cluster import eni_config_name as named
 
-EXTERNAL_LABEL: Final = "vpc.amazonaws.com/externalEniConfig"
+from .views import POD_ENI, Feature, NodeView, PodView
+
 ENI_CONFIG_KEY: Final = "k8s.amazonaws.com/eniConfig"
-ENI_CONFIG_DEFAULT: Final = "default"
 
 
 def eni_config_name(
@@ -20,10 +21,12 @@ def eni_config_name(
     """
     if node is None:
         return ENI_CONFIG_DEFAULT
-    for worn, key in ((node.labels, EXTERNAL_LABEL), (node.annotations, annotation_key), (node.labels, label_key)):
-        if key in worn:
-            return worn[key]
-    return ENI_CONFIG_DEFAULT
+    return named(node.labels, node.annotations, annotation_key, label_key)
+
+
+def wants_branch_eni(pod: PodView) -> bool:
+    """Whether a limit of its first container names vpc.amazonaws.com/pod-eni (RPC-23)."""
+    return any(name.startswith(POD_ENI) for name in pod.first_limits)
 
 
 def features_with(features: tuple[Feature, ...], name: str, value: str) -> tuple[Feature, ...] | None:

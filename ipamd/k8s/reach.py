@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from .port import Cluster, ClusterError, ClusterLost
-from .views import ServerVersion
+from .views import NodeView, ServerVersion
 
 MANDATORY_PAUSE: Final = 2.0
 OPTIONAL_PAUSE: Final = 5.0
@@ -52,8 +52,8 @@ async def try_to_reach(
         await sleep(OPTIONAL_PAUSE)
 
 
-async def pods_max_once_reached(cluster: Cluster, node: str, sleep: Sleep = asyncio.sleep) -> int | None:
-    """Ask every 5 s until it answers, then the node's pod capacity; None if the Node cannot be read (INIT-7)."""
+async def node_once_reached(cluster: Cluster, node: str, sleep: Sleep = asyncio.sleep) -> NodeView | None:
+    """Ask every 5 s until it answers, then the Node; None if it cannot be read (INIT-7)."""
     while True:
         try:
             await cluster.server_version()
@@ -61,6 +61,6 @@ async def pods_max_once_reached(cluster: Cluster, node: str, sleep: Sleep = asyn
         except (ClusterLost, ClusterError):
             await sleep(BACKGROUND_PAUSE)
     try:
-        return (await cluster.node(node)).pods_max
+        return await cluster.node(node)
     except (ClusterLost, ClusterError):
         return None

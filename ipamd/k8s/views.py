@@ -9,14 +9,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ipamd.core.kube import CUSTOM_NETWORKING as CUSTOM_NETWORKING
+from ipamd.core.kube import POD_IPS as POD_IPS
+from ipamd.core.kube import SECURITY_GROUPS_FOR_PODS as SECURITY_GROUPS_FOR_PODS
 from ipamd.core.types import Instant
 
-POD_IPS: Final = "vpc.amazonaws.com/pod-ips"
-"""Annotation of a pod: the address it was given (EV-2)."""
 POD_ENI: Final = "vpc.amazonaws.com/pod-eni"
-"""Annotation of a pod: its branch ENIs, written by the VPC resource controller (SGP-1)."""
-SECURITY_GROUPS_FOR_PODS: Final = "SecurityGroupsForPods"
-CUSTOM_NETWORKING: Final = "CustomNetworking"
+"""Annotation of a pod: its branch ENIs, written by the VPC resource controller (SGP-1). Also the resource's name."""
 
 
 class PodView(msgspec.Struct, frozen=True):
@@ -33,6 +32,8 @@ class PodView(msgspec.Struct, frozen=True):
     annotations: dict[str, str] = {}
     ips: tuple[str, ...] = ()
     deleting: bool = False
+    first_limits: tuple[str, ...] = ()
+    """Names of the resources that the first container has limits of (RPC-23)."""
 
     @property
     def key(self) -> str:

@@ -31,11 +31,20 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     continued: str = msgspec.field(name="continue", default="")
 
 
+class _Resources(msgspec.Struct, frozen=True):
+    limits: dict[str, str | int | float] | None = None
+
+
+class _Container(msgspec.Struct, frozen=True):
+    resources: _Resources | None = None
+
+
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
     """The fields of every spec that is read; each kind has its own."""
 
     node_name: str = ""
     host_network: bool = False
+    containers: list[_Container] | None = None
     taints: list[Taint] | None = None
     unschedulable: bool = False
     subnet: str = ""
@@ -107,7 +116,13 @@ def pod(thing: Thing) -> PodView:
         annotations=metadata.annotations or {},
         ips=tuple(one.ip for one in status.pod_i_ps or ()),
         deleting=metadata.deletion_timestamp is not None,
+        first_limits=_limits(spec),
     )
+
+
+def _limits(spec: _Spec) -> tuple[str, ...]:
+    first = spec.containers[0].resources if spec.containers else None
+    return tuple((first.limits or {}) if first is not None else ())
 
 
 def node(thing: Thing) -> NodeView:

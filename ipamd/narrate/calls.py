@@ -24,6 +24,7 @@ from ipamd.core.calls import (
     UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
 )
+from ipamd.core.kube import AddFeature, ClearPodIp, RecordEvent, SetPodIp
 
 from . import windows
 from .line import Line, listed
@@ -66,6 +67,12 @@ def begun(call: Call) -> list[Line]:
             return [
                 Line("debug", f"Host rules for {call.primary_ip} and VPC CIDRs {listed(call.vpc_cidrs)} are set up")
             ]
+        case SetPodIp() | ClearPodIp():
+            return [Line("debug", f"Annotation of pod {call.namespace}/{call.name} is {_annotated(call)}")]
+        case AddFeature():
+            return [Line("info", f"Adding feature {call.name} to CNINode {call.node}")]
+        case RecordEvent():
+            return [Line("warn", f"Kubernetes event {call.reason} of {call.action} is recorded")]
         case RefreshPodRules():
             return [Line("debug", f"Rules of {len(call.pods)} recovered pods are set up again")]
         case _:
@@ -116,6 +123,10 @@ def _failed(call: Call | None, event: ev.CallEnded) -> Line:
         case _:
             name, subject = _named(call, event)
             return Line("error", f"{name}{subject} failed: {why}")
+
+
+def _annotated(call: SetPodIp | ClearPodIp) -> str:
+    return f"set to {call.address}" if isinstance(call, SetPodIp) else f"cleared of {call.released}"
 
 
 def _named(call: Call | None, event: ev.CallEnded) -> tuple[str, str]:

@@ -220,6 +220,8 @@ _Plain: TypeAlias = (
     | ev.HoldEnded
     | ev.ErrorCounted
     | ev.ReconcileCounted
+    | ev.KubeNodeChanged
+    | ev.MaxPodsChanged
     | ev.VpcCidrsChanged
     | ev.UnmanagedEnisChanged
     | ev.CardsManaged
@@ -259,6 +261,10 @@ def _plain(event: _Plain) -> list[Line]:
             return [Line("error", f"failed to allocate a private IP/Prefix address: {event.message}")]  # G5b
         case ev.ErrorCounted():
             return [Line("error", f"{event.fn}: {event.message}")]
+        case ev.KubeNodeChanged():
+            return [Line("info", f"The Node object is {'cordoned' if event.node.unschedulable else 'schedulable'} now")]
+        case ev.MaxPodsChanged():
+            return [Line("info", f"Setting max pods to {event.max_pods}, the capacity of the Node")]
         case ev.VpcCidrsChanged():
             return [Line("info", f"The VPC's CIDRs are {listed(event.cidrs)}")]
         case ev.UnmanagedEnisChanged():

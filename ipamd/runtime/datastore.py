@@ -17,12 +17,12 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ipamd.core import snapshot as snapshots
-from ipamd.core.commands import Answer, Command
+from ipamd.core.commands import After, Answer, Command
 from ipamd.core.decide import decide
-from ipamd.core.events import FORMAT, Record
+from ipamd.core.events import FORMAT, CallEnded, Record
 from ipamd.core.evolve import fold
 from ipamd.core.state import State
-from ipamd.core.types import SECOND
+from ipamd.core.types import SECOND, CallId
 from ipamd.journal.errors import JournalClosed, JournalError, JournalFailed
 from ipamd.journal.journal import Journal
 from ipamd.journal.retention import KEEP, Keep
@@ -84,6 +84,8 @@ class Datastore:
         self._warn = warn
         self._subscribers: list[OnRecord] = []
         self._untold: list[Record] = []
+        self._awaited: dict[CallId, asyncio.Future[str]] = {}
+        """Calls that an answer waits for, and the doors that wait."""
         self._idle: asyncio.Future[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
         self._broken: BaseException | None = None
@@ -135,10 +137,21 @@ class Datastore:
         return decision.answer, record.seq
 
     async def submit(self, command: Command) -> Answer:
-        """One command; the answer, once all it rests on is on disk. Raises JournalFailed or JournalClosed."""
+        """One command; the answer, once all it rests on is on disk. Raises JournalFailed or JournalClosed.
+
+        An `After` leaves when its call has ended and that is on disk too; its `failure` says how.
+        """
         answer, seq = self.apply(command)
-        await self._journal.durable(seq)
-        return answer
+        if not isinstance(answer, After):
+            await self._journal.durable(seq)
+            return answer
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._awaited[answer.call_id] = ended
+        try:
+            await self._journal.durable(seq)
+            return msgspec.structs.replace(answer, failure=await ended)
+        finally:
+            self._awaited.pop(answer.call_id, None)
 
     async def publish(self) -> None:
         """Tell the subscribers, for ever; ends when the journal does. A subscriber that raises ends it too."""
@@ -166,6 +179,16 @@ class Datastore:
         for record in batch:
             for tell in self._subscribers:
                 tell(record)
+            if self._awaited:
+                self._release(record)
+
+    def _release(self, record: Record) -> None:
+        """Let the answers go that waited for a call which this durable record ends."""
+        for event in record.events:
+            if isinstance(event, CallEnded) and (waiting := self._awaited.get(event.call_id)) is not None:
+                fine = event.ended == "succeeded"
+                if not waiting.done():
+                    waiting.set_result("" if fine else event.message or event.code or event.ended)
 
     async def snapshot(self) -> None:
         """Write State as it is now; only the copying happens on the loop's time. Raises JournalError."""

@@ -59,6 +59,12 @@ class KernelHost:
         """Names of the links of this namespace (DM-62)."""
         return LinksView(tuple(link.ifname for link in await self._tools.listed(Link, "link", "show")))
 
+    async def link_index(self, mac: str) -> int:
+        """Index of the link with this MAC, 0 if there is none (RPC-27)."""
+        seen = HostView(tuple(await self._tools.listed(Link, "link", "show")))
+        found = seen.by_mac(mac)
+        return found.ifindex if found is not None else 0
+
     async def _perform(self, call: HostCall) -> None:
         match call:
             case SetUpHost():

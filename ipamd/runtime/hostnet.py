@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Protocol
 
-from ipamd.core.calls import HostCall, LinksView
+from ipamd.core.calls import HostCall, LinksView, SetUpEni
 
 KEPT: Final = 1000
 """How many of the last requests the recorder keeps; the journal has them all."""
@@ -35,17 +35,28 @@ class Host(Protocol):
         """The names of the host's links. Raises `HostError`."""
         ...
 
+    async def link_index(self, mac: str) -> int:
+        """Interface index of the link with this MAC address (RPC-27), 0 if there is none. Raises `HostError`."""
+        ...
+
 
 class HostRecorder:
     """A host that is only written down."""
 
     def __init__(self) -> None:
         self.asked: deque[HostCall] = deque(maxlen=KEPT)
+        self._devices: dict[str, int] = {}
 
     async def call(self, call: HostCall) -> None:
         """Keep the request; it always succeeds."""
         self.asked.append(call)
+        if isinstance(call, SetUpEni):
+            self._devices[call.mac] = call.device
 
     async def links(self) -> LinksView:
         """Not known."""
         return LinksView(known=False)
+
+    async def link_index(self, mac: str) -> int:
+        """What the link of such a device would have on an instance: 1 is the loopback, 2 the primary ENI."""
+        return self._devices[mac] + 2 if mac in self._devices else 0

@@ -117,7 +117,7 @@ def _is_local(rule: Rule, priority: int) -> bool:
 
 
 def eni_lines(seen: HostView, link: Link, call: SetUpEni, mtu: int) -> list[str]:
-    """One ENI but the primary one (9.2, NETW-4). Raises Unplannable."""
+    """One ENI but the primary one (9.2, NETW-4); a trunk gets no rule (SGP-8). Raises Unplannable."""
     if call.table in (0, int(MAIN)):
         raise Unplannable(f"set up of {call.eni} asked for table {call.table}: the primary ENI's table is the host's")
     network = _network(call.subnet_cidr)
@@ -134,7 +134,7 @@ def eni_lines(seen: HostView, link: Link, call: SetUpEni, mtu: int) -> list[str]
     lines += _table_lines(seen, dev, str(gateway_of(call.subnet_cidr)), table)
     if fresh or not link.up or _kernel_route(seen, dev, str(network)):
         lines.append(f"route del {_kernel_made(dev, network, call.primary_ip)}")
-    return lines if ruled else lines + _eni_rule(seen, call.primary_ip, table)
+    return lines if ruled or call.trunk else lines + _eni_rule(seen, call.primary_ip, table)
 
 
 def _table_of(seen: HostView, call: SetUpEni) -> tuple[str, bool]:

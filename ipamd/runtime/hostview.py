@@ -44,6 +44,7 @@ class Link(msgspec.Struct, frozen=True):
     flags: tuple[str, ...] = ()
     addr_info: tuple[Address, ...] = ()
     ifalias: str = ""
+    ifindex: int = 0
 
     @property
     def up(self) -> bool:

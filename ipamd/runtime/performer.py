@@ -6,6 +6,7 @@ had in flight when the process ends is left alone; the next `Start` ends it as l
     Ec2Error  -> Failed      the API refused: no effect
     Ec2Lost   -> Lost        no answer, or none within the timeout: the effect is unknown
     HostError -> Failed("")
+    the cluster: see `cluster`
     anything else ends the process: a bug, or a cloud whose own disk failed
 """
 
@@ -32,9 +33,11 @@ from ipamd.core.calls import (
     View,
 )
 from ipamd.core.cluster_calls import ClusterCall
+from ipamd.core.kube import KubeCall, KubeLook
 from ipamd.core.types import CallId, CidrText
 from ipamd.ec2.port import Ec2, Ec2Error, Ec2Look, Ec2Lost, operation
 
+from .cluster import Kube, NoKube
 from .hostnet import Host, HostError
 from .tasks import Tasks
 
@@ -56,6 +59,8 @@ class Performer:
         self.on_call: OnCall | None = None
         self.ipv6 = False
         """Whether `vpc_cidrs` are the IPv6 ones."""
+        self.kube: Kube = NoKube()
+        """The cluster, where there is one."""
         self._cloud = cloud
         self._host = host
         self._tasks = tasks
@@ -75,6 +80,8 @@ class Performer:
                 return await self._host.links()
             except HostError as error:
                 return Failed("", error.message)
+        if isinstance(look, KubeLook):
+            return await self.kube.look(look)
         seen = await self._ask(look, self._cloud.look(look))
         return Failed("", f"no answer: {seen.why}") if isinstance(seen, Lost) else seen
 
@@ -100,6 +107,8 @@ class Performer:
             return result if isinstance(result, Failed | Lost) else Succeeded(result)
         if isinstance(call, ClusterCall):
             return Failed("", f"{type(call).__name__} is a controller's call; this process has no cluster")
+        if isinstance(call, KubeCall):
+            return await self.kube.call(call)
         try:
             await self._host.call(call)
         except HostError as error:

@@ -18,8 +18,12 @@ from google.protobuf.empty_pb2 import Empty
 from ipamd.core.assign import FIELD_MAX
 from ipamd.core.commands import (
     AddNetwork,
+    After,
     Answer,
     Assigned,
+    BranchAssigned,
+    BranchFault,
+    BranchReleased,
     Command,
     DelNetwork,
     Hollow,
@@ -29,6 +33,7 @@ from ipamd.core.commands import (
     Released,
     UnknownPod,
 )
+from ipamd.core.kube import KubePod
 from ipamd.core.state import State
 from ipamd.core.types import Pod, Sandbox
 from ipamd.core.windows_commands import PodAnswer
@@ -49,6 +54,8 @@ VpcCidrs: TypeAlias = Callable[[], Awaitable[tuple[str, ...]]]
 """RPC-35, RPC-36: the VPC's blocks of the active family, read live. Raises when instance metadata does not answer."""
 Snat: TypeAlias = Callable[[], tuple[bool, tuple[str, ...]]]
 """ENV-48: external SNAT, and the CIDRs that are excluded from SNAT, as they stand now."""
+ReadPod: TypeAlias = Callable[[str, str], Awaitable[KubePod]]
+"""Namespace and name to the Pod as the API server has it now. Raises PodUnread."""
 GetState: TypeAlias = Callable[[], State]
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -65,6 +72,15 @@ _DEL_FIELDS: Final = (
 )  # fmt: skip
 _SHOWN: Final = 256
 _log = logging.getLogger(__name__)
+
+
+class PodUnread(Exception):
+    """A Pod cannot be read: what the API server said."""
+
+
+async def no_pods(namespace: str, name: str) -> KubePod:
+    """Where there is no API server."""
+    raise PodUnread(f"error while trying to retrieve pod info: {namespace}/{name}: there is no API server")
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -85,6 +101,7 @@ class Backend:
         vpc_cidrs: VpcCidrs,
         snat: Snat,
         state: GetState,
+        read_pod: ReadPod = no_pods,
         version: str = "",
         counts: RequestCounts | None = None,
     ) -> None:
@@ -93,6 +110,7 @@ class Backend:
         self._vpc_cidrs = vpc_cidrs
         self._snat = snat
         self._state = state
+        self._read_pod = read_pod
         self._version = version
         """RPC-20: empty in upstream's builds, and so is what its plugin sends."""
 
@@ -119,21 +137,24 @@ class Backend:
         if fault:
             return await self._refuse(request, fault, context)
         sandbox = Sandbox(request.NetworkName, request.ContainerID, request.IfName)
-        command = AddNetwork(sandbox, Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME, 1), multi_nic)
-        answer = await self._answer(command, context)
+        pod = Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME, 1)
+        answer = await self._answer(AddNetwork(sandbox, pod, multi_nic, await self._pod_of(pod)), context)
+        failure = ""
+        if isinstance(answer, After):
+            failure, answer = answer.failure, answer.answer
         match answer:
-            case Assigned():
-                if answer.repeated:
+            case Assigned() | BranchAssigned():
+                if isinstance(answer, Assigned) and answer.repeated:
                     _log.info("AssignPodIPv4Address: duplicate pod assign for sandbox %s", sandbox.text)
-                return await self._assigned((answer, *answer.others), context)
+                return await self._assigned(answer, context, failure)
             case Hollow():
-                return await self._assigned((), context)
+                return await self._assigned(None, context, failure)
             case Refused():
                 return _refused(answer, context)
             case NotReady():
                 self.counts.rejected["not_ready"] += 1
                 await _not_ready(answer, context)
-            case Released() | UnknownPod() | PodAnswer() | None:
+            case Released() | UnknownPod() | BranchReleased() | BranchFault() | PodAnswer() | None:
                 raise AssertionError(f"AddNetwork was answered {answer!r}")
             case _:
                 assert_never(answer)
@@ -149,17 +170,33 @@ class Backend:
         fault = _too_long(request, _DEL_FIELDS)
         if fault:  # AddNetwork never took such a sandbox, so it holds nothing
             await _unknown_pod(sandbox, context, fault)
-        answer = await self._answer(DelNetwork(sandbox, request.Reason), context)
+        pod = Pod(request.K8S_POD_NAMESPACE, request.K8S_POD_NAME)
+        answer = await self._answer(DelNetwork(sandbox, request.Reason, pod), context)
+        if isinstance(answer, UnknownPod) and self._state().settings.pod_eni:
+            answer = await self._del_branch(request, DelNetwork(sandbox, request.Reason, pod), context)
+        failure = ""
+        if isinstance(answer, After):
+            failure, answer = answer.failure, answer.answer
         match answer:
             case Released():
+                if failure:  # RPC-54
+                    await context.abort(grpc.StatusCode.UNKNOWN, f"1 error occurred:\n\t* {_cut(failure, 1024)}\n\n")
                 return self._released((answer, *answer.others))
             case Hollow():
                 return self._released(())
+            case BranchReleased():
+                held = IPAllocationMetadata(IPv4Addr=answer.address)  # RPC-50
+                policy = self._state().settings.network_policy_mode
+                return DelNetworkReply(
+                    Success=True, IPAllocationMetadata=[held], PodVlanId=answer.vlan, NetworkPolicyMode=policy
+                )
+            case BranchFault():
+                await context.abort(grpc.StatusCode.UNKNOWN, _cut(answer.text, 1024))
             case UnknownPod():
                 await _unknown_pod(sandbox, context)
             case NotReady():
                 await _not_ready(answer, context)
-            case Assigned() | Refused() | PodAnswer() | None:
+            case Assigned() | BranchAssigned() | Refused() | PodAnswer() | None:
                 raise AssertionError(f"DelNetwork was answered {answer!r}")
             case _:
                 assert_never(answer)
@@ -199,23 +236,49 @@ class Backend:
         held = [_metadata(answer) for answer in answers]
         return DelNetworkReply(Success=True, IPAllocationMetadata=held, NetworkPolicyMode=policy)
 
-    async def _assigned(self, answers: tuple[Assigned, ...], context: Context) -> AddNetworkReply:
-        """RPC-34..36, RPC-38. Without metadata the call fails and the address stays assigned (RPC-37)."""
+    async def _pod_of(self, pod: Pod) -> KubePod | None:
+        """With ENABLE_POD_ENI: the Pod, None where it cannot be read, which the machine refuses (RPC-22)."""
+        if not self._state().settings.pod_eni:
+            return None
+        try:
+            return await self._read_pod(pod.namespace, pod.name)
+        except PodUnread as error:
+            _log.error("AddNetwork: %s", _cut(str(error), 1024))
+            return None
+
+    async def _del_branch(self, request: DelNetworkRequest, command: DelNetwork, context: Context) -> Answer:
+        """RPC-48: the sandbox holds nothing here; the Pod says whether it has a branch ENI. Gone: an error (RPC-49)."""
+        try:
+            pod = await self._read_pod(command.pod.namespace, command.pod.name)
+        except PodUnread as error:
+            await context.abort(grpc.StatusCode.UNKNOWN, _cut(str(error), 1024))
+        asked = msgspec.structs.replace(command, uid=request.K8S_POD_UID, kube_pod=pod)
+        return await self._answer(asked, context)
+
+    async def _assigned(
+        self, answer: Assigned | BranchAssigned | None, context: Context, failure: str = ""
+    ) -> AddNetworkReply:
+        """RPC-34..38, RPC-26, RPC-40; RPC-37 when the VPC's CIDRs cannot be read; RPC-39 when the annotation failed."""
+        held = answer.address if answer is not None else "nothing"
         try:
             cidrs = await self._vpc_cidrs()
         except AssertionError:
             raise
         except Exception as error:
             self.counts.rejected["no_vpc_cidrs"] += 1
-            held = ", ".join(answer.address for answer in answers)
             _log.error("AddNetwork: %s stays assigned, but the VPC's CIDRs cannot be read: %s", held, error)
             await context.abort(grpc.StatusCode.UNKNOWN, _cut(str(error), 1024))
         settings = self._state().settings
-        reply = AddNetworkReply(
-            Success=True,
-            IPAllocationMetadata=[_metadata(answer) for answer in answers],
-            NetworkPolicyMode=settings.network_policy_mode,
-        )
+        if failure:
+            _log.error("AddNetwork: %s stays assigned, but the pod cannot be annotated: %s", held, failure)
+        reply = AddNetworkReply(Success=not failure, NetworkPolicyMode=settings.network_policy_mode)
+        if isinstance(answer, BranchAssigned):
+            reply.PodVlanId, reply.PodENIMAC = answer.vlan, answer.mac
+            reply.PodENISubnetGW, reply.ParentIfIndex = answer.gateway, answer.parent
+            family = {"IPv6Addr" if settings.ipv6 else "IPv4Addr": answer.address}
+            reply.IPAllocationMetadata.add(DeviceNumber=-1, RouteTableId=0, **family)
+        elif answer is not None:
+            reply.IPAllocationMetadata.extend(_metadata(one) for one in (answer, *answer.others))
         if settings.ipv6:
             reply.VPCv6CIDRs.extend(cidrs)
             return reply

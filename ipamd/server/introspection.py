@@ -27,6 +27,8 @@ from .planned import health, plan_document
 
 Document: TypeAlias = dict[str, Any]
 Env: TypeAlias = Callable[[], Mapping[str, Any]]
+EniConfig: TypeAlias = Callable[[], Awaitable[str | None]]
+"""The name of the node's ENIConfig; None where the Node cannot be read."""
 
 _TIMEOUT: Final = 5.0
 """HTTP-1: seconds for one answer."""
@@ -49,7 +51,7 @@ class Introspection:
         state: Callable[[], State],
         network_env: Env,
         ipamd_env: Env,
-        eni_config: Callable[[], Awaitable[str | None]] = no_eni_config,
+        eni_config: EniConfig = no_eni_config,
         now: Callable[[], Instant] = time.time_ns,
         lag: Callable[[], float] = lambda: 0.0,
         past: Past | None = None,

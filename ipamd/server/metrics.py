@@ -147,6 +147,8 @@ class Metrics:
     def _error(self, event: ev.ErrorCounted) -> None:
         if event.counter == "ipamd":
             self._errors.add(event.fn)
+        elif event.counter == "pod_eni":
+            self._pod_eni.add(event.fn)
         elif event.counter == "aws_utils" and event.code:
             self._utils.add(event.fn, event.message[:256])
 

@@ -35,6 +35,7 @@ from ipamd.core.calls import (
 )
 from ipamd.core.commands import Observed, Settle
 from ipamd.core.events import Record
+from ipamd.core.kube import KubeLook
 from ipamd.core.plan import want
 from ipamd.core.state import State
 from ipamd.core.types import NEVER, Instant
@@ -113,7 +114,7 @@ class CloudFacts:
                 self._answered(type(running.call).__name__, running.started_at, record, outcome)
                 if isinstance(running.call, AttachNetworkInterface) and isinstance(outcome, Succeeded):
                     self._attached[running.call.eni] = record.at
-            case Observed(look=look, seen=seen) if not isinstance(look, ReadLinks):
+            case Observed(look=look, seen=seen) if not isinstance(look, ReadLinks | KubeLook):
                 began = self._asked_at(state, record)
                 outcome = seen if isinstance(seen, Failed) else Succeeded()
                 self._answered(operation(look), began, record, outcome)

@@ -34,10 +34,11 @@ from ipamd.core.calls import (
     UnassignPrivateIpAddresses,
     View,
 )
-from ipamd.core.commands import Answer, Command, Observed, Settle, Start, Tick
+from ipamd.core.commands import After, Answer, Command, Observed, Settle, Start, Tick
 from ipamd.core.decide import decide
 from ipamd.core.events import FORMAT, Record
 from ipamd.core.evolve import fold
+from ipamd.core.kube import KubeCall, KubeLook
 from ipamd.core.observe import condense
 from ipamd.core.plan import Due, agenda
 from ipamd.core.settings import Node, Settings
@@ -48,6 +49,7 @@ from ipamd.ec2.port import Ec2Look, operation
 from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import apply, look
 
+from .cluster import SimCluster
 from .settle import changes
 
 EPOCH: Instant = 1_767_225_600_000_000_000
@@ -81,6 +83,7 @@ class Engine:
         host: Callable[[object], Outcome] | None = None,
         links: Callable[[], LinksView] | None = None,
         sight: Callable[[View], View] | None = None,
+        kube: SimCluster | None = None,
     ) -> None:
         """The instance is `node.instance` of the VPC. `sight`: what this process makes of what a look at EC2 saw."""
         self.vpc = vpc
@@ -95,6 +98,7 @@ class Engine:
         self._latency = latency or Latency("none", 0)
         self._sink = sink
         self._host = host or (lambda _: Succeeded())
+        self.kube = kube or SimCluster()
         self._links = links or (lambda: LinksView(known=False))
         self.sight = sight or (lambda view: view)
         self._heap: list[tuple[Instant, int, Callable[[], None]]] = []
@@ -115,13 +119,16 @@ class Engine:
         """The process begins; whatever the last one had in flight answers nobody."""
         self._tenure += 1
         self._looking.clear()
-        self.submit(Start(self.settings, self.node, seed))
+        self.submit(Start(self.settings, self.node, seed, kube_node=self.kube.node))
 
     def submit(self, command: Command) -> Answer:
-        """One command at the present instant; its answer. Follow-ups that are due at once have run when it returns."""
+        """One command at the present instant; its answer, also where that waits for a call.
+
+        Follow-ups that are due at once have run when it returns.
+        """
         answer = self._apply(command)
         self._pursue()
-        return answer
+        return answer.answer if isinstance(answer, After) else answer
 
     def advance(self, until: Instant) -> None:
         """Let time pass; everything due on the way happens at its instant."""
@@ -200,7 +207,7 @@ class Engine:
     def _call(self, started: ev.CallStarted) -> None:
         call = started.call
         if not isinstance(call, _EC2_CALLS):
-            outcome = self._host(call)
+            outcome = self.kube.call(call) if isinstance(call, KubeCall) else self._host(call)
             self._later(0, lambda: self._apply(Settle(started.call_id, outcome)))
             return
         self._ask(
@@ -226,6 +233,10 @@ class Engine:
         self._looking[lane] = wanted
         if isinstance(wanted, ReadLinks):
             self._later(0, lambda: self._seen(lane, wanted, self._links()), self._tenure)
+            return
+        if isinstance(wanted, KubeLook):
+            read = self.kube.look(wanted)
+            self._later(0, lambda: self._seen(lane, wanted, read), self._tenure)
             return
         asked = wanted
         self._asked += 1

@@ -15,6 +15,7 @@ from ipamd.core import views
 from ipamd.core.calls import Ec2Call, ReadLinks, ReadMetadata
 from ipamd.core.commands import Observed
 from ipamd.core.events import Record
+from ipamd.core.kube import KubeLook
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, Instant
 from ipamd.ec2.port import operation
@@ -95,7 +96,9 @@ class Meter:
             elif isinstance(event, ev.CallStarted) and isinstance(event.call, _EC2):
                 self.calls[operation(event.call)] += 1
         cause = record.cause
-        if isinstance(cause, Observed) and not isinstance(cause.look, ReadMetadata | ReadLinks):
+        if isinstance(cause, Observed) and not isinstance(
+            cause.look, ReadMetadata | ReadLinks | KubeLook
+        ):
             self.calls[operation(cause.look)] += 1
         if any(isinstance(event, _RESHAPES) for event in record.events):
             self._held = views.serving(state)

@@ -56,19 +56,6 @@ def test_families_that_do_not_go_together(env: dict[str, str], message: str) -> 
     assert refusal(env).startswith(message)
 
 
-@pytest.mark.parametrize(
-    "env, name",
-    [
-        ({"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "true"}, "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"),
-        ({"ENABLE_POD_ENI": "true"}, "ENABLE_POD_ENI"),
-        ({"ANNOTATE_POD_IP": "true"}, "ANNOTATE_POD_IP"),
-    ],
-)
-def test_what_this_release_lacks_is_refused_by_name(env: dict[str, str], name: str) -> None:
-    """A feature that is not there is never ignored in silence."""
-    assert refusal(env).startswith(f"{name}=true: ") and "not supported yet" in refusal(env)
-
-
 @pytest.mark.spec("HTTP-8", "HTTP-9")
 def test_introspection_shows_the_default_environment() -> None:
     """Keys and values of a default node."""

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from ipamd.k8s.port import Cluster, ClusterError, ClusterLost
-from ipamd.k8s.reach import Unreachable, pods_max_once_reached, try_to_reach, wait_until_reached
+from ipamd.k8s.reach import Unreachable, node_once_reached, try_to_reach, wait_until_reached
 from ipamd.k8s.views import NodeView, ServerVersion
 
 pytestmark = pytest.mark.asyncio
@@ -83,6 +83,7 @@ async def test_server_that_comes_later_tells_how_many_pods_the_node_takes() -> N
     readable = Scripted(BROKEN, VERSION, node=NodeView("w1", capacity={"pods": "110"}))
     unreadable = Scripted(VERSION)
 
-    assert await pods_max_once_reached(readable.cluster, "w1", readable.sleep) == 110
+    found = await node_once_reached(readable.cluster, "w1", readable.sleep)
+    assert found is not None and found.pods_max == 110
     assert readable.pauses == [5.0]
-    assert await pods_max_once_reached(unreadable.cluster, "w1", unreadable.sleep) is None
+    assert await node_once_reached(unreadable.cluster, "w1", unreadable.sleep) is None
