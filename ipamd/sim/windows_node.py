@@ -53,13 +53,14 @@ class WindowsSettled(msgspec.Struct, frozen=True):
 
 
 def windows_cluster(
-    subnet: str, *, quirks: WindowsQuirks | None = None, latency: Profile = "none", seed: int = 1,
+    subnet: str, *, quirks: WindowsQuirks | None = None, latency: Profile | Latency | None = "none", seed: int = 1,
     sink: Sink | None = None,
 ) -> WindowsEngine:  # fmt: skip
     """A controller that began, with one subnet and no nodes. Raises ValueError for a subnet EC2 would refuse."""
-    vpc = Vpc(VpcSettings(seed=seed, metadata_lag=METADATA_LAG[latency]))
+    times = latency if isinstance(latency, Latency) else Latency(latency or "none", seed)
+    vpc = Vpc(VpcSettings(seed=seed, metadata_lag=METADATA_LAG[times.profile]))
     made = make_subnet(vpc, subnet, "")
-    engine = WindowsEngine(vpc, made, quirks=quirks, latency=Latency(latency, seed), sink=sink)
+    engine = WindowsEngine(vpc, made, quirks=quirks, latency=times, sink=sink)
     engine.start()
     return engine
 

@@ -8,8 +8,6 @@ from ipamd.sim.windows_node import NODE, WindowsScenario, one_node, settled
 
 from .pools import ROOMY, WIDE, keys, simulated
 
-spec = pytest.mark.spec
-
 PREFIX = """
 P-01 - - - 0 1 1 16|P-02 - - - 15 1 0 1|P-03 - - - 16 2 1 16|P-04 1 - - 0 1 1 16|P-05 3 - - 0 3 3 48
 P-06 1 - - 5 2 1 27|P-07 1 - - 17 3 1 31|P-08 - - 1 0 1 1 16|P-09 - - 1 5 1 0 11|P-10 - - 1 15 1 0 1
@@ -35,7 +33,7 @@ def _rows(table: str) -> list[object]:
     found: list[object] = []
     for line in table.strip().replace("\n", "|").split("|"):
         name, *figures = line.split()
-        found.append(pytest.param(figures, id="-".join((name, *figures)), marks=spec(name)))
+        found.append(pytest.param(figures, id="-".join((name, *figures))))
     return found
 
 
@@ -43,6 +41,7 @@ def _config(prefixes: bool, **targets: str) -> dict[str, str]:
     return keys(prefixes, **{name: value for name, value in targets.items() if value != "-"})
 
 
+@pytest.mark.spec("P-1..31", "WIN-90", "WIN-91", "WIN-94")
 @pytest.mark.parametrize("figures", _rows(PREFIX))
 def test_prefix_mode(figures: list[str]) -> None:
     """Prefixes attached, unused ones, unused addresses."""
@@ -56,6 +55,7 @@ def test_prefix_mode(figures: list[str]) -> None:
     assert (found.ips, found.cooling, found.capacity) == (0, 0, 224)
 
 
+@pytest.mark.spec("S-1..15", "S-17..22", "WIN-86", "WIN-7")
 @pytest.mark.parametrize("figures", _rows(SECONDARY))
 def test_secondary_mode(figures: list[str]) -> None:
     """Addresses held and spare ones, under the keys with the prefix `windows-`."""
@@ -69,7 +69,7 @@ def test_secondary_mode(figures: list[str]) -> None:
     assert (found.ips, found.warm, found.used, found.prefixes, found.capacity) == (held, spare, pods, 0, 29)
 
 
-@spec("S-16")
+@pytest.mark.spec("S-16")
 def test_a_prefix_target_means_nothing_in_secondary_mode() -> None:
     """No prefix comes, and the addresses are the defaults'."""
     found = simulated(WIDE, keys(warm_prefix=2), 0)
@@ -77,7 +77,7 @@ def test_a_prefix_target_means_nothing_in_secondary_mode() -> None:
     assert (found.prefixes, found.ips) == (0, 3)
 
 
-@spec("S-23")
+@pytest.mark.spec("S-23")
 def test_an_unreadable_prefix_key_means_secondary_mode() -> None:
     """Pods run with secondary addresses."""
     found = simulated(WIDE, keys() | {"enable-windows-prefix-delegation": "wrongVal"}, 2)
@@ -85,7 +85,7 @@ def test_an_unreadable_prefix_key_means_secondary_mode() -> None:
     assert (found.prefixes, found.used, found.ips) == (0, 2, 5)
 
 
-@spec("S-24", "S-25")
+@pytest.mark.spec("S-24", "S-25")
 @pytest.mark.parametrize(
     "data",
     [{"enable-windows-prefix-delegation": "true"}, {"enable-windows-ipam": "wrongVal"}, {}],
@@ -102,7 +102,7 @@ def test_without_ipam_no_pod_gets_an_address(data: dict[str, str]) -> None:
     assert settled(engine).capacity == 0
 
 
-@spec("S-26", "WIN-22")
+@pytest.mark.spec("S-26", "WIN-22")
 def test_the_legacy_deployment_turns_ipam_off_while_it_is_there() -> None:
     """Pods made meanwhile get nothing; those made after it is gone do."""
     engine = one_node(WindowsScenario(instance_type=WIDE, config=keys()))
@@ -116,7 +116,7 @@ def test_the_legacy_deployment_turns_ipam_off_while_it_is_there() -> None:
     assert (before[0].annotation, bool(after[0].annotation)) == ("", True)
 
 
-@spec("S-27", "V-110", "WIN-93")
+@pytest.mark.spec("S-27", "V-110", "WIN-93")
 def test_a_minimum_of_prefixes_through_a_burst_and_its_end() -> None:
     """2 prefixes; 3 with 33 pods; 2 again when all ended and cooled, but none less while they cool."""
     engine = one_node(WindowsScenario(instance_type=ROOMY, config=keys(True, minimum_ip=20)))
@@ -135,7 +135,7 @@ def test_a_minimum_of_prefixes_through_a_burst_and_its_end() -> None:
     assert engine.requests["UnassignPrivateIpAddresses"] == 1
 
 
-@spec("S-28", "W-63", "WIN-62")
+@pytest.mark.spec("S-28", "WIN-62")
 def test_a_pod_s_address_lies_in_the_node_s_prefix() -> None:
     """One prefix, no secondary address, a mask of 32 bits."""
     engine = one_node(WindowsScenario(instance_type=ROOMY, config=keys(True)))
@@ -149,7 +149,7 @@ def test_a_pod_s_address_lies_in_the_node_s_prefix() -> None:
     assert settled(engine).ips == 0
 
 
-@spec("S-29", "WIN-117")
+@pytest.mark.spec("S-29", "WIN-117")
 def test_back_to_secondary_mode() -> None:
     """No prefix is left, and two pods use two secondary addresses more."""
     engine = one_node(WindowsScenario(instance_type=ROOMY, config=keys(True)))

@@ -31,13 +31,10 @@ from ipamd.ec2.limits import limits
 
 from .pools import NOW, OURS, STRICT, groups, numbers, pool
 
-spec = pytest.mark.spec
-
-
 # ---- assign and free -----------------------------------------------------------------------------------------
 
 
-@spec("V-15", "WIN-76", "WIN-78")
+@pytest.mark.spec("V-15", "WIN-76", "WIN-78")
 def test_a_pod_gets_the_warm_address() -> None:
     """K 5, U 2, one warm address."""
     assert assign(pool(capacity=5, used=2, warm=1), "new", True, OURS) == Pick("10.0.0.1/24", "10.0.0.1/24")
@@ -46,10 +43,10 @@ def test_a_pod_gets_the_warm_address() -> None:
 @pytest.mark.parametrize(
     ("made", "uid", "answer"),
     [
-        pytest.param(pool(capacity=5, used=2, warm=1), "used-0", ALREADY, marks=spec("V-16")),
-        pytest.param(pool(capacity=2, used=2), "new", MAX_CAPACITY, marks=spec("V-17")),
-        pytest.param(pool(capacity=5, used=2), "new", EMPTY, marks=spec("V-18")),
-        pytest.param(pool(capacity=3, used=2, cooling=1), "new", COOLING, marks=spec("V-19")),
+        pytest.param(pool(capacity=5, used=2, warm=1), "used-0", ALREADY, marks=pytest.mark.spec("V-16")),
+        pytest.param(pool(capacity=2, used=2), "new", MAX_CAPACITY, marks=pytest.mark.spec("V-17")),
+        pytest.param(pool(capacity=5, used=2), "new", EMPTY, marks=pytest.mark.spec("V-18")),
+        pytest.param(pool(capacity=3, used=2, cooling=1), "new", COOLING, marks=pytest.mark.spec("V-19")),
     ],
 )
 def test_a_refusal_names_its_reason(made: object, uid: str, answer: str) -> None:
@@ -57,7 +54,7 @@ def test_a_refusal_names_its_reason(made: object, uid: str, answer: str) -> None
     assert {assign(made, uid, True, quirks) for quirks in (OURS, STRICT)} == {answer}  # type: ignore[arg-type]
 
 
-@spec("V-20", "WIN-80")
+@pytest.mark.spec("V-20", "WIN-80")
 def test_a_freed_address_goes_to_the_end_of_the_cooling_queue() -> None:
     """It leaves `used` and is stamped with the instant."""
     made = pool(used=1)
@@ -67,7 +64,7 @@ def test_a_freed_address_goes_to_the_end_of_the_cooling_queue() -> None:
     assert list(made.cooling) == [("10.0.8.1/24", "10.0.8.1/24", NOW)]
 
 
-@spec("V-22", "WIN-81")
+@pytest.mark.spec("V-22", "WIN-81")
 def test_a_cooled_address_is_warm_again() -> None:
     """One entry aged 33 s; the pass leaves nothing."""
     made = pool(cooling=1)
@@ -76,7 +73,7 @@ def test_a_cooled_address_is_warm_again() -> None:
     assert (made.warm, len(made.cooling)) == ({"10.0.9.1/24": ["10.0.9.1/24"]}, 0)
 
 
-@spec("V-23", "WIN-77", "P-33")
+@pytest.mark.spec("V-23", "WIN-77", "P-33")
 def test_the_prefix_with_the_fewest_free_addresses_is_used_first() -> None:
     """Groups with 1, 2, 3, 0 and 16 free: the one with 1; the empty one never. 5 beside 10: the one with 5."""
     few, ten = pick(groups(1, 2, 3, 0, 16)), pick(groups(10, 5))
@@ -85,7 +82,7 @@ def test_the_prefix_with_the_fewest_free_addresses_is_used_first() -> None:
     assert ten is not None and ten.group == "10.0.1.0/28"
 
 
-@spec("WIN-77", "WIN-78")
+@pytest.mark.spec("WIN-77", "WIN-78")
 def test_of_equal_groups_the_lowest_serves() -> None:
     """Numeric order, where upstream's is that of a hash map."""
     tied = groups(16, 16)
@@ -94,7 +91,7 @@ def test_of_equal_groups_the_lowest_serves() -> None:
     assert found == Pick("10.0.0.0/28", "10.0.0.0/32")
 
 
-@spec("WIN-75", "V-90")
+@pytest.mark.spec("WIN-75", "V-90")
 def test_a_prefix_is_sixteen_addresses() -> None:
     """First and last are usable; a single address is itself."""
     found = expand("10.0.1.0/28")
@@ -106,7 +103,7 @@ def test_a_prefix_is_sixteen_addresses() -> None:
 # ---- reconcile ----------------------------------------------------------------------------------------------
 
 
-@spec("V-28", "WIN-82")
+@pytest.mark.spec("V-28", "WIN-82")
 @pytest.mark.parametrize(("pd", "job"), [(0, Resync()), (1, None)])
 def test_a_re_sync_waits_until_nothing_is_pending(pd: int, job: object) -> None:
     """The flag alone, then with a delete in flight."""
@@ -120,16 +117,22 @@ def test_a_re_sync_waits_until_nothing_is_pending(pd: int, job: object) -> None:
     ("made", "job"),
     [
         pytest.param(
-            pool(capacity=6, used=2, warm=1, pc=1, pd=1, cooling=1, targets=Targets(3, 3)), None, marks=spec("V-32")
+            pool(capacity=6, used=2, warm=1, pc=1, pd=1, cooling=1, targets=Targets(3, 3)),
+            None,
+            marks=pytest.mark.spec("V-32"),
         ),
-        pytest.param(pool(pc=2), None, marks=spec("V-33")),
-        pytest.param(pool(), Create(2), marks=spec("V-34")),
-        pytest.param(pool(warm=2, targets=DRAINING), Delete(("10.0.0.2/24", "10.0.0.1/24")), marks=spec("V-37")),
-        pytest.param(pool(warm=4), Delete(("10.0.0.4/24", "10.0.0.3/24")), marks=spec("V-36")),
-        pytest.param(pool(warm=1, targets=Targets(4, 0)), Create(3), marks=spec("V-38")),
-        pytest.param(pool("prefix", 224, used=2, targets=Targets(prefix=1)), Create(1), marks=spec("V-39")),
-        pytest.param(pool("prefix", 224, targets=Targets(prefix=20)), Create(14), marks=spec("V-40", "P-29")),
-        pytest.param(pool(capacity=9, targets=Targets(20, 20)), Create(9), marks=spec("S-15", "WIN-88")),
+        pytest.param(pool(pc=2), None, marks=pytest.mark.spec("V-33")),
+        pytest.param(pool(), Create(2), marks=pytest.mark.spec("V-34")),
+        pytest.param(
+            pool(warm=2, targets=DRAINING), Delete(("10.0.0.2/24", "10.0.0.1/24")), marks=pytest.mark.spec("V-37")
+        ),
+        pytest.param(pool(warm=4), Delete(("10.0.0.4/24", "10.0.0.3/24")), marks=pytest.mark.spec("V-36")),
+        pytest.param(pool(warm=1, targets=Targets(4, 0)), Create(3), marks=pytest.mark.spec("V-38")),
+        pytest.param(pool("prefix", 224, used=2, targets=Targets(prefix=1)), Create(1), marks=pytest.mark.spec("V-39")),
+        pytest.param(
+            pool("prefix", 224, targets=Targets(prefix=20)), Create(14), marks=pytest.mark.spec("V-40", "P-29")
+        ),
+        pytest.param(pool(capacity=9, targets=Targets(20, 20)), Create(9), marks=pytest.mark.spec("S-15", "WIN-88")),
     ],
 )
 def test_reconcile_asks_for_one_job(made: object, job: object) -> None:
@@ -137,13 +140,13 @@ def test_reconcile_asks_for_one_job(made: object, job: object) -> None:
     assert reconcile(made, OURS) == reconcile(made, STRICT) == job  # type: ignore[arg-type]
 
 
-@spec("WIN-95", "V-35")
+@pytest.mark.spec("WIN-95", "V-35")
 def test_any_surplus_acts_since_no_deviation_is_tolerated() -> None:
     """Upstream's test of a tolerated deviation of 1 needs a configuration that never ships; here 3 over 2 acts."""
     assert reconcile(pool(warm=3), OURS) == Delete(("10.0.0.3/24",))
 
 
-@spec("WIN-83", "P-35", "WIN-101")
+@pytest.mark.spec("WIN-83", "P-35", "WIN-101")
 def test_a_prefix_in_use_is_not_released() -> None:
     """Draining takes the full ones only."""
     made = groups(3, 16, 15)
@@ -153,7 +156,7 @@ def test_a_prefix_in_use_is_not_released() -> None:
     assert reconcile(made, OURS) == Delete(("10.0.1.0/28",))
 
 
-@spec("WIN-148")
+@pytest.mark.spec("WIN-148")
 def test_room_is_never_negative() -> None:
     """More addresses than the capacity, and still short of the target: nothing is asked for."""
     assert reconcile(pool(capacity=3, used=5, targets=Targets(3, 3)), OURS) is None
@@ -164,12 +167,13 @@ def test_room_is_never_negative() -> None:
 
 def row(name: str, targets: Targets, now: Figures, d: int, after: Targets) -> object:
     """One row of the prefix table."""
-    return pytest.param(targets, now, d, after, id=name, marks=spec(name))
+    return pytest.param(targets, now, d, after, id=name)
 
 
 G = {"warm": 22, "full": 1}
 
 
+@pytest.mark.spec("V-41..49", "WIN-89..91")
 @pytest.mark.parametrize(
     ("targets", "now", "d", "after"),
     [
@@ -190,7 +194,7 @@ def test_deviation_of_prefixes(targets: Targets, now: Figures, d: int, after: Ta
     assert repaired(targets, "prefix") == after
 
 
-@spec("P-30", "P-31", "P-32", "WIN-89")
+@pytest.mark.spec("P-30", "P-31", "P-32", "WIN-89")
 @pytest.mark.parametrize(
     ("targets", "after"),
     [
@@ -223,11 +227,11 @@ def _rows() -> list[object]:
     found: list[object] = []
     for text in SECONDARY.strip().replace("\n", "|").split("|"):
         name, *figures = text.split()
-        found.append(pytest.param(*map(int, figures), id=f"{name}:{figures[0]}/{figures[1]}", marks=spec(name)))
+        found.append(pytest.param(*map(int, figures), id=f"{name}:{figures[0]}/{figures[1]}"))
     return found
 
 
-@spec("S-14", "WIN-86", "WIN-87")
+@pytest.mark.spec("V-50..79", "S-14", "WIN-86", "WIN-87")
 @pytest.mark.parametrize(("warm", "minimum", "pc", "spare", "used", "d"), _rows())
 def test_deviation_of_addresses(warm: int, minimum: int, pc: int, spare: int, used: int, d: int) -> None:
     """Short of the warm target or of the minimum; over both. A negative target becomes 3, zero stays."""
@@ -236,7 +240,7 @@ def test_deviation_of_addresses(warm: int, minimum: int, pc: int, spare: int, us
     assert deviation("secondary", Targets(warm, minimum), now, OURS) == d
 
 
-@spec("WIN-92")
+@pytest.mark.spec("WIN-92")
 def test_cooling_addresses_of_prefixes_are_no_supply() -> None:
     """One prefix, all of it cooling but one pod: upstream waits, ours asks for another. The minimum counts both."""
     now = numbers(used=1, cooling=15)
@@ -256,7 +260,7 @@ c5.metal 50 49 784
 """
 
 
-@spec("WIN-37", "WIN-39", "V-91", "P-34")
+@pytest.mark.spec("WIN-37", "WIN-39", "V-91", "P-34")
 @pytest.mark.parametrize("text", REFERENCE.strip().replace("\n", "|").split("|"))
 def test_capacity_follows_from_the_type(text: str) -> None:
     """One slot is the primary address's; a prefix is sixteen. An unknown type has none."""
@@ -269,7 +273,7 @@ def test_capacity_follows_from_the_type(text: str) -> None:
     assert [capacity(kind, 0) for kind in kinds] == [0, 0]
 
 
-@spec("WIN-36", "WIN-39")
+@pytest.mark.spec("WIN-36", "WIN-39")
 @pytest.mark.parametrize("name", ["m4.large", "m1.large", "t2.medium", "c1.medium"])
 def test_types_on_xen_carry_no_prefixes(name: str) -> None:
     """Nitro and bare metal do."""
