@@ -197,8 +197,8 @@ def _macs_of(present: frozenset[str]) -> set[str]:
 
 def _write(step: Write) -> None:
     try:
-        with open(f"/proc/sys/{step.file}", "w", encoding="ascii") as file:
-            file.write(step.value)
+        with open(f"/proc/sys/{step.file}", "wb", buffering=0) as file:
+            file.write(step.value.encode())
     except FileNotFoundError:
         return
     except OSError as error:

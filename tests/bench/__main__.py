@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from . import cloud, fold, memory, network, node, startup
+from . import cloud, fold, memory, network, node, pod, startup
 from .figures import Line, text
 from .machine import machine
 from .place import Place, new_place
@@ -24,6 +24,7 @@ BENCHMARKS: Final[dict[str, Callable[[Sizes, Place], list[Line]]]] = {
     "network": network.run,
     "memory": memory.run,
     "startup": startup.run,
+    "pod": pod.run,
     "cloud": cloud.run,
 }
 

@@ -10,6 +10,7 @@ import pytest
 
 import cni_plugin
 from tests.cni_plugin.harness import Node, config, environment
+from tests.netns import rig
 
 ROOM = Path(cni_plugin.__file__).parent
 FORBIDDEN = {
@@ -66,10 +67,10 @@ OWN_IMPORTS = {  # all that the room itself may import; h2 and protobuf bring wh
 ENTRY = "import sys; sys.path[:0] = {paths!r}; from cni_plugin.main import main; main()"
 
 
-def loaded(environ: dict[str, str], stdin: bytes) -> tuple[set[str], subprocess.CompletedProcess[bytes]]:
-    """The modules that one invocation imports, without those that `site` would bring."""
+def loaded(environ: dict[str, str], stdin: bytes, *within: str) -> tuple[set[str], subprocess.CompletedProcess[bytes]]:
+    """The modules that one invocation imports, without those that `site` would bring. `within`: words before it."""
     paths = [str(ROOM.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    command = [sys.executable, "-I", "-S", "-X", "importtime", "-c", ENTRY.format(paths=paths)]
+    command = [*within, sys.executable, "-I", "-S", "-X", "importtime", "-c", ENTRY.format(paths=paths)]
     done = subprocess.run(command, input=stdin, env=environ, capture_output=True, timeout=60, check=False)
     names = [line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines() if "|" in line]
     return set(names), done
@@ -90,6 +91,21 @@ def test_add_and_del_load_only_what_they_need(node: Node, socket_path: str, verb
     assert done.returncode == 0, done
     assert within(names, *FORBIDDEN) == []
     assert {name for name in names if name.startswith("ipamd")} == {"ipamd", "ipamd.rpc", "ipamd.rpc.rpc_pb2"}
+
+
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+def test_wiring_a_pod_loads_hardly_more(node: Node, socket_path: str, verb: str) -> None:
+    """No netlink library, no subprocess: `ip` is started by the kernel's own means."""
+    rig.require()
+    with rig.namespaces("node", "pod") as (host, pod):
+        stdin, environ = config(ipamdAddress=f"unix://{socket_path}"), environment(verb, CNI_NETNS=rig.path_of(pod))
+        wired, done = loaded(environ, stdin, "ip", "netns", "exec", host)
+    dry, _ = loaded(environment(verb), config(dryRun=True, ipamdAddress=f"unix://{socket_path}"))
+
+    assert done.returncode == 0, done
+    assert within(wired, *FORBIDDEN) == []
+    own = {"cni_plugin.wiring", "cni_plugin.plan", "cni_plugin.iproute", "cni_plugin.namespace"}
+    assert own <= wired - dry <= {*own, "_ctypes", "fcntl", "errno"}
 
 
 @pytest.mark.parametrize("verb", ["CHECK", "STATUS", "GC"])

@@ -163,7 +163,7 @@ def test_what_cannot_be_managed_is_said_with_the_remedy(tmp_path: Path) -> None:
 
         assert addressed(api, ["web"])
         assert "spec.providerID '' names no instance" in controller.says("node bare")
-        assert 'want an integer >= 0; counts as 0' in controller.says("warm-ip-target").replace('\\"', '"')
+        assert "want an integer >= 0; counts as 0" in controller.says("warm-ip-target").replace('\\"', '"')
         assert "want an integer >= 0; a default takes its place" in controller.says("minimum-ip-target")
         until("Unsupported", lambda: "Unsupported" in reasons(api, "strange") or None)
         until("the pool of three", lambda: controller.get("/v1/plan/good")["pools"]["secondary"]["targets"] or None)
