@@ -27,16 +27,16 @@ class Bucket:
         if per_second <= 0 or burst < 1:
             raise ValueError(f"rate {per_second:g}/s, burst {burst}: want a rate above 0 and a burst of 1 at least")
         self._clock = clock
-        self._gap = SECOND / per_second
+        self._gap = max(round(SECOND / per_second), 1)
         self._burst = burst
-        self._full_at: float = clock.now()
+        self._full_at: Instant = clock.now()
         """When the bucket is full again; each token taken moves it on by one gap."""
 
     def due(self) -> Instant:
         """Take a token; the instant from which it may be used, which is past or present if there was one."""
         now = self._clock.now()
         self._full_at = max(self._full_at, now) + self._gap
-        return round(self._full_at - self._burst * self._gap)
+        return self._full_at - self._burst * self._gap
 
     async def take(self) -> None:
         """Take a token and wait for it."""
