@@ -43,6 +43,8 @@ def add(call: Invocation, config: NetworkConfig, host: Host, log: Log) -> str:
         log.error(f"Failed SetupPodNetwork for container {call.container_id}: {error}")
         _give_back(call, config, pod, log)
         raise failed(errors.ADD_HOST, error) from error
+    if config.real_macs:
+        links = [_with_mac(link, call, host, log) for link in (links[:1] if branch else links)]
     if reply.NetworkPolicyMode and host.programs:
         _enforce(config, pod, reply.NetworkPolicyMode, len(links), log)
     dummy = names.dummy_interface(pod.namespace, pod.name)
@@ -107,6 +109,15 @@ def _branch_of(reply: AddNetworkReply, config: NetworkConfig) -> Branch | None:
     if reply.PodVlanId == 0:
         return None
     return Branch(reply.PodVlanId, reply.PodENIMAC, reply.PodENISubnetGW, reply.ParentIfIndex, config.enforcing_mode)
+
+
+def _with_mac(link: Link, call: Invocation, host: Host, log: Log) -> Link:
+    """The link with the MAC of the pod's end; as it was when the pod is gone by now."""
+    try:
+        return link._replace(mac=host.mac(call.netns, link.container_interface))
+    except HostError as error:
+        log.error(f"No MAC for the result of container {call.container_id}: {error}")
+        return link
 
 
 def _give_back(call: Invocation, config: NetworkConfig, pod: Pod, log: Log) -> None:

@@ -31,7 +31,7 @@ class Made(NamedTuple):
     host_veth: str
     name: str
     address: str  # without its length
-    table: int
+    table: int | None  # None: the result does not tell
 
 
 class Side(NamedTuple):
@@ -86,7 +86,7 @@ def made(prev: PrevResult, dummy: str, ifname: str) -> tuple[int, list[Made]]:
         if inner is None or address is None:
             continue  # what a chained plugin added
         table = plan.MAIN if vlan else atoi(inner.mac)
-        if table is None:
+        if table is None and ":" not in inner.mac:
             raise ValueError(f"{name}: mac {inner.mac!r} is no route table")
         links.append(Made(index, prev.interfaces[2 * index].name, name, address.partition("/")[0], table))
     if not links:
@@ -156,7 +156,11 @@ def _link_faults(row: Row | None, name: str, mtu: int) -> list[str]:
 
 def _on_host(link: Made, host: Side) -> list[str]:
     wrong = _to_pod(link, host)
-    if link.table not in plan.ALSO_MAIN and not host.has_rule(plan.FROM_POD_RULE, link.table, src=link.address):
+    if (
+        link.table is not None
+        and link.table not in plan.ALSO_MAIN
+        and not host.has_rule(plan.FROM_POD_RULE, link.table, src=link.address)
+    ):
         wrong.append(f"no rule of priority {plan.FROM_POD_RULE} from {link.address} to table {link.table}")
     return wrong
 

@@ -106,10 +106,11 @@ def routes_of_prev_result(ifname: str, prev: PrevResult, dummy: Interface) -> li
     """The addresses of a normal pod's prevResult with their tables; ValueError when its numbers are none.
 
     A link without exactly one address is passed over. Results from before v1.20 have no table in the
-    container end's `mac`; there it follows from the device number.
+    container end's `mac`; there it follows from the device number. Where a real MAC stands there the table is 0:
+    whichever it is.
     """
     device = atoi(dummy.sandbox)
-    if atoi(dummy.mac) != 0 or device is None:
+    if atoi(dummy.mac) != 0 or (device is None and dummy.sandbox):
         raise ValueError(f"{dummy.name}: mac {dummy.mac!r}, sandbox {dummy.sandbox!r}: want 0 and a number")
     routes = []
     for index in range((len(prev.interfaces) - 1) // 2):
@@ -117,7 +118,12 @@ def routes_of_prev_result(ifname: str, prev: PrevResult, dummy: Interface) -> li
         address, link = prev.only_address_on(name), prev.interface_named(name)
         if address is None or link is None:
             continue
-        table = atoi(link.mac) if link.mac else names.table_of_device(device)
+        if ":" in link.mac:
+            table: int | None = 0
+        elif device is None:
+            raise ValueError(f"{dummy.name}: sandbox {dummy.sandbox!r}: want a number")
+        else:
+            table = atoi(link.mac) if link.mac else names.table_of_device(device)
         if table is None:
             raise ValueError(f"{name}: mac {link.mac!r} is no route table")
         routes.append(Route(address, table))

@@ -23,6 +23,7 @@ class Link(NamedTuple):
     address: str
     table: int
     device: int
+    mac: str = ""  # of the pod's end; "" where nobody asked, and then the result has the table's number in its place
 
 
 class Branch(NamedTuple):
@@ -54,6 +55,9 @@ class Host(Protocol):
     def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
         """Make the links in the pod's namespace and on the host; HostError leaves nothing of them."""
 
+    def mac(self, netns: str, interface: str) -> str:
+        """The address of a link in the pod's namespace; HostError when it has none."""
+
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Remove the host's routes and rules of these addresses, and the VLAN link if `vlan_id` is not 0."""
 
@@ -81,6 +85,10 @@ class DryRun:
                     f"subnetGW={branch.gateway}, parentIfIndex={branch.parent_index}, mtu={mtu}, "
                     f"podSGEnforcingMode={branch.enforcing_mode}"
                 )
+
+    def mac(self, netns: str, interface: str) -> str:
+        """There is no link."""
+        return ""
 
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Log the addresses to remove."""

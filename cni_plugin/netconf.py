@@ -4,7 +4,8 @@ Read in two steps, as upstream does: first what the protocol needs (`read_header
 version; codes 6 and 7), then, for ADD and DEL only, our own keys (`load`: ValueError, which the verb wraps).
 Keys are matched without regard to case, unknown keys are ignored, `null` leaves the default and an explicit
 empty string replaces it. Keys of our own: `dryRun`, `ipamdAddress`, `networkPolicyAgentAddress`,
-`rpcDeadlineSeconds`, `statusAndGc`, `checkpointFile`.
+`rpcDeadlineSeconds`, `realMacs`, `statusAndGc`,
+`checkpointFile`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class NetworkConfig(NamedTuple):
     policy_agent: Address
     deadline_seconds: float | None
     checkpoint_file: str
+    real_macs: bool
     valid_attachments: Any
 
 
@@ -116,6 +118,7 @@ def load(header: Header) -> NetworkConfig:
         policy_agent=_address(keys, "networkPolicyAgentAddress", POLICY_AGENT_ADDRESS),
         deadline_seconds=_deadline(keys),
         checkpoint_file=text_of(keys, "checkpointFile", CHECKPOINT_FILE, LOADER),
+        real_macs=flag(keys, "realMacs"),
         valid_attachments=keys.get("cni.dev/valid-attachments"),
     )
 

@@ -2,7 +2,8 @@
 
 Interfaces in order: host end and container end of every address, then a dummy. Some fields carry numbers for
 the DEL that gets this back as prevResult: the container end's `mac` is the route table, the dummy's `mac` the
-VLAN id (0 for normal pods) and its `sandbox` the device number of the first address (RPC-59).
+VLAN id (0 for normal pods) and its `sandbox` the device number of the first address (RPC-59). With real MACs
+(`realMacs`, for runtimes and plugins that read them) the numbers of tables and devices are left out.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def _interfaces(links: Sequence[Link], branch: Branch | None, dummy: str, netns:
     entries: list[dict[str, str]] = []
     for link in links:
         entries.append({"name": link.host_veth})
-        entries.append({"name": link.container_interface, "mac": str(link.table), "sandbox": netns})
-    if branch:
-        entries.append({"name": dummy, "mac": str(branch.vlan_id)})
+        entries.append({"name": link.container_interface, "mac": link.mac or str(link.table), "sandbox": netns})
+    if branch or links[0].mac:
+        entries.append({"name": dummy, "mac": str(branch.vlan_id if branch else 0)})
     else:
         entries.append({"name": dummy, "mac": "0", "sandbox": str(links[0].device)})
     return entries

@@ -55,6 +55,18 @@ class Kernel:
         finally:
             pod.close()
 
+    def mac(self, netns: str, interface: str) -> str:
+        """As the kernel chose it."""
+        pod = Namespace(netns)
+        try:
+            with pod:
+                found = _macs_of(frozenset((interface,)))
+        finally:
+            pod.close()
+        if not found:
+            raise HostError(f"{interface}: is gone from the pod's namespace")
+        return found.pop()
+
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Remove what is there of these addresses; what is not there is no failure."""
         self._words.tear_down(routes, vlan_id)

@@ -80,6 +80,10 @@ class RecordingHost:
         """Remember the links."""
         self.set_ups.append((list(links), branch, netns, mtu))
 
+    def mac(self, netns: str, interface: str) -> str:
+        """Some address."""
+        return "0e:00:00:00:00:01"
+
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Remember the addresses."""
         self.tear_downs.append((list(routes), vlan_id))
@@ -93,6 +97,10 @@ class FailingHost:
     def set_up(self, links: Sequence[Link], branch: Branch | None, netns: str, mtu: int) -> None:
         """Fail as a kernel might."""
         raise HostError(f"{links[0].host_veth}: cannot create: operation not permitted; run as root")
+
+    def mac(self, netns: str, interface: str) -> str:
+        """There is none."""
+        raise HostError(f"{interface}: is gone")
 
     def tear_down(self, routes: Sequence[Route], vlan_id: int) -> None:
         """Fail as a kernel might."""

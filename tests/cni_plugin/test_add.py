@@ -85,7 +85,7 @@ def test_links_are_made_in_the_replys_order(node: Node, conf: Conf) -> None:
     outcome = invoke(environment("ADD"), conf(mtu="1500", runtimeConfig=PATCH), host)
 
     [(links, branch, netns, mtu)] = host.set_ups
-    assert [tuple(link) for link in links] == [
+    assert [tuple(link)[:5] for link in links] == [
         (f"eni{NGINX}", "eth0", "10.0.1.9/32", 3, 2),
         (f"eni{NGINX_1}", "mNicIf1", "10.1.1.9/32", 10101, 1),
     ]

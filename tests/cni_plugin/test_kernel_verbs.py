@@ -98,6 +98,23 @@ def test_check_of_somebody_elses_result(node: Node, conf: Conf, change: dict[str
     assert words in check.document["msg"]
 
 
+def test_real_macs_in_the_result(node: Node, conf: Conf, place: Place) -> None:
+    """What Podman reads is there and true; CHECK agrees, and DEL without ipamd finds the table by itself."""
+    node.add = TWO_CARDS.reply
+    add = call(place, "ADD", conf(realMacs=True))
+    interfaces = add.document["interfaces"]
+
+    check = call(place, "CHECK", conf(realMacs=True, prevResult=add.document))
+    delete = call(place, "DEL", conf(ipamdAddress="unix:///nowhere.sock", prevResult=add.document))
+
+    assert {each["name"]: each["mac"] for each in interfaces if "sandbox" in each} == {
+        name: shown.mac(place.pod, name) for name in ("eth0", "mNicIf1")
+    }
+    assert "sandbox" not in interfaces[-1]
+    assert (check.code, delete.code) == (0, 0)
+    assert (shown.rules(place.host), shown.routes(place.host)) == (set(), set())
+
+
 def test_status_asks_the_daemon(tmp_path: Path) -> None:
     """A daemon that serves is fine; once it is gone, code 50."""
     with spawned(tmp_path / "s") as daemon:

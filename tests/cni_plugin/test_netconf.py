@@ -37,6 +37,7 @@ def test_defaults_are_upstreams_and_a_deadline_of_ten_seconds() -> None:
         policy_agent=Address(socket.AF_UNIX, "/var/run/aws-node/npa.sock", "unix /var/run/aws-node/npa.sock"),
         deadline_seconds=10.0,
         checkpoint_file="/var/run/aws-node/ipam.json",
+        real_macs=False,
         valid_attachments=None,
     )
 
