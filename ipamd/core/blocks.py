@@ -35,8 +35,8 @@ class Block:
     """A secondary address (/32) or a prefix (/28, or /80 in IPv6) on an ENI (DM-4)."""
 
     __slots__ = (
-        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "key", "live", "prefix", "rank", "ready",
-        "records", "size", "thawed", "wide",
+        "assigned", "base", "cidr", "cooling", "counted", "eni", "high", "holes", "key", "live", "prefix", "rank",
+        "ready", "records", "size", "thawed", "wide",
     )  # fmt: skip
 
     def __init__(self, eni: EniId, cidr: CidrText, rank: int) -> None:
@@ -62,6 +62,8 @@ class Block:
         """Offsets from here on are untouched; in a wide block those without a record, the first of which this is."""
         self.ready = False
         """Whether it stands in its store's `ready`."""
+        self.counted = False
+        """Whether the tallies have it."""
         self.live = True
         """False once it left its ENI."""
 
@@ -69,6 +71,11 @@ class Block:
     def untouched(self) -> bool:
         """Whether some address has no record."""
         return bool(self.holes) or self.high < self.size
+
+    @property
+    def resting(self) -> int:
+        """Released addresses that were not past their cooldown when the store last looked."""
+        return len(self.cooling) - self.thawed
 
     def address(self, offset: int) -> IpText:
         """The text of the address at an offset."""

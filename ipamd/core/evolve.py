@@ -235,10 +235,11 @@ def _eni_excluded(state: State, event: ev.EniExcluded) -> None:
     eni = state.enis.get(event.eni)
     if eni is None:
         return
-    eni.excluded = event.excluded
     store = state.stores[eni.card]
     for block in eni.blocks.values():
-        store.withdraw(block)
+        state.withdraw(store, block)
+    eni.excluded = event.excluded
+    for block in eni.blocks.values():
         state.offer(store, block)
 
 

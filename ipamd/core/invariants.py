@@ -9,6 +9,7 @@ from . import windows_invariants
 from .blocks import Block, service_key
 from .pool_linux import limit_per_eni
 from .state import Eni, State, Store
+from .tally import Tally
 
 
 def check(state: State) -> None:
@@ -17,6 +18,7 @@ def check(state: State) -> None:
     for store in state.stores.values():
         _order_of_service(state, store)
         _cooling_index(state, store)
+        _tallies(state, store)
     for eni in state.enis.values():
         _limits(state, eni)
         for block in eni.blocks.values():
@@ -52,6 +54,19 @@ def _addresses_held_once(state: State) -> None:
         blocks = [block for eni in state.enis.values() if eni.card == store.card for block in eni.blocks.values()]
         assigned = sum(block.assigned for block in blocks)
         assert assigned == held, f"card {store.card}: {assigned} addresses assigned, {held} sandboxes hold one"
+
+
+def _tallies(state: State, store: Store) -> None:
+    """What is kept up to date block by block equals what the blocks add up to."""
+    of_card = Tally()
+    for eni in (eni for eni in state.enis.values() if eni.card == store.card):
+        of_eni = Tally()
+        for block in eni.blocks.values():
+            assert block.counted, f"{block.cidr} of ENI {eni.eni} is in no tally"
+            for tally in (of_card, of_eni):
+                tally.count(block, state.usable(block), eni.excluded, 1)
+        assert of_eni.figures() == eni.tally.figures(), f"ENI {eni.eni}: its tally is not what its blocks add up to"
+    assert of_card.figures() == store.tally.figures(), f"card {store.card}: its tally is not what its blocks add up to"
 
 
 def _block(state: State, eni: Eni, block: Block) -> None:

@@ -89,29 +89,34 @@ def targets(state: State, card: int) -> tuple[int, int] | None:
     return (warm, minimum) if warm or minimum else None
 
 
-def stats(state: State, card: int, now: Instant) -> Stats:
-    """Count a card's store. Totals leave out excluded ENIs and blocks of the other mode (DM-31, DM-34)."""
-    prefix_mode = state.settings.prefix_delegation
-    quirks = state.settings.quirks
+def cooled(state: State, card: int, now: Instant) -> dict[Block, int]:
+    """Addresses that have cooled at `now` but still count as resting in the tallies, which are as of a record."""
+    found: dict[Block, int] = {}
     cooldown = state.cooldown
-    total = assigned = cooling = prefixes = free = enis = 0
-    for eni in state.enis.values():
-        if eni.card != card:
-            continue
-        enis += 1
-        for block in eni.blocks.values():
-            rests = block.cooling_at(now, cooldown) if block.cooling else 0
-            if block.prefix:
-                prefixes += 1
-                if not block.assigned and (not rests or quirks.cooling_released_by_scale_down):
-                    free += 1
-            if block.prefix == prefix_mode and not eni.excluded:
-                total += block.size
-                assigned += block.assigned
-                cooling += 0 if block.wide else rests
+    for released_at, block in state.stores[card].cooling:
+        if now - released_at <= cooldown:
+            break
+        if block.live:
+            found[block] = found.get(block, 0) + 1
+    return found
+
+
+def stats(state: State, card: int, now: Instant) -> Stats:
+    """A card's figures. Totals leave out excluded ENIs and blocks of the other mode (DM-31, DM-34)."""
+    quirks = state.settings.quirks
     store = state.stores[card]
-    available = total - assigned - (0 if quirks.cooling_counts_as_available else cooling)
-    return Stats(total, assigned, cooling, prefixes + store.drift_prefixes, free, available, enis)
+    tally = store.tally
+    cooling, idle = tally.serving_resting, tally.idle_prefixes
+    for block, count in cooled(state, card, now).items():
+        if not block.wide and state.usable(block):
+            cooling -= count
+        idle += block.prefix and not block.assigned and block.resting == count
+    free = tally.empty_prefixes if quirks.cooling_released_by_scale_down else idle
+    available = tally.serving_size - tally.serving_assigned - (0 if quirks.cooling_counts_as_available else cooling)
+    return Stats(
+        tally.serving_size, tally.serving_assigned, cooling, tally.prefixes + store.drift_prefixes, free, available,
+        sum(eni.card == card for eni in state.enis.values()),
+    )  # fmt: skip
 
 
 def balance(state: State, card: int, now: Instant) -> Balance:
@@ -219,7 +224,7 @@ def hold_on_eni(state: State, eni: Eni, now: Instant) -> str:
         return "primary"
     if now - eni.ready_at < ENI_MIN_LIFETIME:
         return "young"
-    if any(block.cooling_at(now, state.cooldown) for block in eni.blocks.values()):
+    if _resting(state, eni, now):
         return "cooling"
     if eni.assigned:
         return "pods"
@@ -230,34 +235,37 @@ def hold_on_eni(state: State, eni: Eni, now: Instant) -> str:
     return "efa" if eni.efa else ""
 
 
+def _resting(state: State, eni: Eni, now: Instant) -> int:
+    """Addresses of an ENI that cool at `now`."""
+    gone = sum(count for block, count in cooled(state, eni.card, now).items() if block.eni == eni.eni)
+    return eni.tally.resting - gone
+
+
+def _serving_rests(state: State, eni: Eni, now: Instant) -> int:
+    """Those of them that lie in blocks which serve; see `stats`."""
+    heads = cooled(state, eni.card, now)
+    gone = sum(n for block, n in heads.items() if block.eni == eni.eni and not block.wide and state.usable(block))
+    return eni.tally.serving_resting - gone
+
+
 def _required_for(state: State, eni: Eni, now: Instant) -> list[str]:
     """Which targets need this ENI (DM-37, DM-38, DM-39)."""
     settings = state.settings
     mode = settings.prefix_delegation
     warm, minimum = targets(state, eni.card) or (0, 0)
-    others = [
-        block
-        for other in state.enis.values()
-        if other.card == eni.card and other is not eni and not other.excluded
-        for block in other.blocks.values()
-    ]
+    everyone, own = state.stores[eni.card].tally, eni.tally
     required = []
     if warm:
-        spare = sum(_spare(state, block, now) for block in others if block.prefix == mode)
+        spare = everyone.serving_size - own.serving_size - everyone.serving_assigned + own.serving_assigned
+        if not settings.quirks.cooling_counts_as_available:
+            spare -= stats(state, eni.card, now).cooling - (0 if eni.excluded else _serving_rests(state, eni, now))
         if spare < _rounded(warm, mode):
             required.append("warm_ip_target")
-    if minimum and sum(block.size for block in others if block.prefix == mode) < _rounded(minimum, mode):
+    if minimum and everyone.serving_size - own.serving_size < _rounded(minimum, mode):
         required.append("minimum_ip_target")
-    if mode and settings.warm_prefix_target:
-        free = sum(not block.assigned for block in others)
-        if free < settings.warm_prefix_target:
-            required.append("warm_prefix_target")
+    if mode and settings.warm_prefix_target and everyone.open_empty - own.open_empty < settings.warm_prefix_target:
+        required.append("warm_prefix_target")
     return required
-
-
-def _spare(state: State, block: Block, now: Instant) -> int:
-    rests = 0 if state.settings.quirks.cooling_counts_as_available else block.cooling_at(now, state.cooldown)
-    return block.size - block.assigned - rests
 
 
 def _rounded(target: int, prefix_mode: bool) -> int:

@@ -23,6 +23,7 @@ from .calls import Call
 from .commands import CallLane, Restored
 from .kube import KubeNode
 from .settings import Node, Settings
+from .tally import Tally
 from .types import SECOND, CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_state import Cluster
 from .work import Turn, Work
@@ -36,7 +37,7 @@ class Eni:
 
     __slots__ = (
         "blocks", "card", "device", "efa", "eni", "excluded", "mac", "primary", "primary_ip", "ready_at", "subnet",
-        "subnet_cidr", "table", "trunk",
+        "subnet_cidr", "table", "tally", "trunk",
     )  # fmt: skip
 
     def __init__(
@@ -57,17 +58,18 @@ class Eni:
         self.ready_at = ready_at
         self.excluded = excluded
         self.blocks: dict[CidrText, Block] = {}
+        self.tally = Tally()
 
     @property
     def assigned(self) -> int:
         """Pods on this ENI."""
-        return sum(block.assigned for block in self.blocks.values())
+        return self.tally.assigned
 
 
 class Store:
     """One card's datastore (DM-1). `ready` and `cooling` are indexes; the drifts replicate upstream's miscounts."""
 
-    __slots__ = ("added", "by_rank", "card", "cooling", "drift_prefixes", "drift_total", "owners", "ready")
+    __slots__ = ("added", "by_rank", "card", "cooling", "drift_prefixes", "drift_total", "owners", "ready", "tally")
 
     def __init__(self, card: int) -> None:
         self.card = card
@@ -81,16 +83,11 @@ class Store:
         """Blocks ever added: part of a block's rank, so that ranks are unique."""
         self.drift_total = 0
         self.drift_prefixes = 0
+        self.tally = Tally()
 
     def first_ready(self) -> Block | None:
         """The block an assignment takes from, as far as the index knows."""
         return self.by_rank[self.ready[0] & _RANK_MASK] if self.ready else None
-
-    def withdraw(self, block: Block) -> None:
-        """Take a block out of the order of service, before what orders it changes."""
-        if block.ready:
-            del self.ready[bisect_left(self.ready, block.key)]
-            block.ready = False
 
 
 class Lane(msgspec.Struct):
@@ -203,11 +200,30 @@ class State:
         """Whether a block serves new pods: attached, of the mode's kind, its ENI not excluded (DM-17)."""
         return block.live and block.prefix == self.settings.prefix_delegation and not self.enis[block.eni].excluded
 
+    def withdraw(self, store: Store, block: Block) -> None:
+        """Take a block out of its store's order of service and of the tallies, before anything about it changes."""
+        if block.ready:
+            del store.ready[bisect_left(store.ready, block.key)]
+            block.ready = False
+        if block.counted:
+            self._count(store, block, -1)
+
     def offer(self, store: Store, block: Block) -> None:
-        """Put a block into its store's order of service if it has something to give and may serve."""
+        """Count a block, and put it into its store's order of service if it has something to give and may serve."""
+        if not block.live:
+            return
+        if not block.counted:
+            self._count(store, block, 1)
         if not block.ready and (block.thawed or block.holes or block.high < block.size) and self.usable(block):
             insort(store.ready, block.key)
             block.ready = True
+
+    def _count(self, store: Store, block: Block, sign: int) -> None:
+        eni = self.enis[block.eni]
+        serving = block.prefix == self.settings.prefix_delegation and not eni.excluded
+        for tally in (store.tally, eni.tally):
+            tally.count(block, serving, eni.excluded, sign)
+        block.counted = sign > 0
 
 
 def assignments(state: State) -> Iterator[tuple[Eni, Block, int, Address]]:
@@ -239,7 +255,7 @@ def add_block(state: State, eni: Eni, cidr: CidrText) -> Block:
 def drop_block(state: State, eni: Eni, block: Block) -> int:
     """Take a block off its ENI with whatever is assigned in it; how many sandboxes lost their address."""
     store = state.stores[eni.card]
-    store.withdraw(block)
+    state.withdraw(store, block)
     block.live = False
     del eni.blocks[block.cidr]
     del store.by_rank[block.rank]
@@ -257,13 +273,14 @@ def thaw_cooled(state: State, store: Store, now: Instant) -> None:
     while store.cooling and now - store.cooling[0][0] > cooldown:
         block = store.cooling.popleft()[1]
         if block.live:
+            state.withdraw(store, block)
             block.thawed += 1
             state.offer(store, block)
 
 
 def put_address(state: State, store: Store, block: Block, offset: int, record: Address) -> None:
     """Assign an address: purge what is free again in its block (DM-18), then occupy the offset."""
-    store.withdraw(block)
+    state.withdraw(store, block)
     for _ in range(block.thawed):
         freed = block.cooling.popleft()[1]
         del block.records[freed]
@@ -285,7 +302,7 @@ def put_address(state: State, store: Store, block: Block, offset: int, record: A
 def free_address(state: State, store: Store, block: Block, offset: int, at: Instant, stale: bool) -> None:
     """End an assignment; the address cools from `at`, or is untouched again at once when its row was stale."""
     record = block.records[offset]
-    store.withdraw(block)
+    state.withdraw(store, block)
     if record.sandbox is not None:
         store.owners.pop(record.sandbox, None)
         block.count(-1)
@@ -303,13 +320,16 @@ def free_address(state: State, store: Store, block: Block, offset: int, at: Inst
 
 
 def reindex(state: State) -> None:
-    """Order every block anew: the mode, the cooldown or an exclusion changed."""
+    """Order and count every block anew: the mode, the cooldown or an exclusion changed."""
+    for eni in state.enis.values():
+        eni.tally = Tally()
     for store in state.stores.values():
         store.ready.clear()
         store.cooling.clear()
+        store.tally = Tally()
         releases: list[tuple[Instant, int, Block]] = []
         for block in store.by_rank.values():
-            block.ready = False
+            block.ready = block.counted = False
             block.thawed = 0
             releases.extend((released_at, block.rank, block) for released_at, _ in block.cooling)
         store.cooling.extend((at, block) for at, _, block in sorted(releases, key=lambda item: item[:2]))

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import Metric
 
 from ipamd.core import events as ev
-from ipamd.core.pool_linux import enis_max, ips_per_eni
+from ipamd.core.pool_linux import cooled, enis_max, ips_per_eni
 from ipamd.core.reasons import REASONS
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, CidrText, Instant
@@ -270,11 +270,8 @@ def _action(state: State) -> str:
 
 
 def cooling_addresses(state: State, now: Instant) -> int:
-    """How many addresses cool at `now` (DM-8). Costs the addresses that were released and not handed out again."""
-    held = state.cooldown
-    return sum(
-        block.cooling_at(now, held) for eni in state.enis.values() for block in eni.blocks.values() if block.cooling
-    )
+    """How many addresses cool at `now` (DM-8). Costs what has cooled since the last record."""
+    return sum(store.tally.resting - sum(cooled(state, card, now).values()) for card, store in state.stores.items())
 
 
 def _word(truth: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from . import cloud, fold, memory, network, node, pod, startup
+from . import cloud, flat, fold, memory, network, node, pod, startup
 from .figures import Line, text
 from .machine import machine
 from .place import Place, new_place
@@ -20,6 +20,7 @@ from .sizes import FULL, SMALL, Sizes
 
 BENCHMARKS: Final[dict[str, Callable[[Sizes, Place], list[Line]]]] = {
     "fold": fold.run,
+    "flat": flat.run,
     "node": node.run,
     "network": network.run,
     "memory": memory.run,

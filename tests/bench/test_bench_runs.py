@@ -12,6 +12,7 @@ from tests.bench.figures import Line, interleaved, percentile, ratios, spread, t
 
 NAMES = {
     "fold": {"fold", "start", "re-decide"},
+    "flat": {"flat add", "flat tick", "flat scrape"},
     "node": {"idle node", "busy node"},
     "network": {f"add {at_once} {what}" for at_once in (1, 16, 64) for what in ("rate", "p99")}
     | {"add flat 1", "add flat 16"},
@@ -20,7 +21,8 @@ NAMES = {
     "pod": {"pod wall", "pod cpu"} if os.geteuid() == 0 else set(),
     "cloud": {"vpc model", "moto door"},
 }
-BOUNDS = {"fold": "<= 4x", "add 64 rate": ">= 0.5x", "add 64 p99": "<= 1x", "add flat 1": "<= 1.2x",
+BOUNDS = {"fold": "<= 4x", "flat add": "<= 1.2x", "flat tick": "<= 1.2x", "flat scrape": "<= 1.2x",
+          "add 64 rate": ">= 0.5x", "add 64 p99": "<= 1x", "add flat 1": "<= 1.2x",
           "add flat 16": "<= 1.2x", "memory": "<= 1.5x", "pod wall": "<= 1.3x", "pod cpu": "<= 1.3x",
           "vpc model": ">= 50x", "moto door": "<= 1.2x"}  # fmt: skip
 
