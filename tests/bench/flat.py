@@ -29,7 +29,9 @@ def run(sizes: Sizes, place: Place) -> list[Line]:
     turns = _TURNS if sizes.records > 100_000 else 20
     lines = [
         _line("flat add", "one ADD decided", sizes.rounds, turns, lambda state: decide(state, _ADD, NOW), few, many),
-        _line("flat tick", "an update of a quiet pool", sizes.rounds, turns, lambda state: update(state, NOW), few, many),
+        _line(
+            "flat tick", "an update of a quiet pool", sizes.rounds, turns, lambda state: update(state, NOW), few, many
+        ),
     ]
     scraped = [_scraped(few), _scraped(many)]
     rounds = interleaved(
@@ -46,8 +48,12 @@ _ADD = AddNetwork(sandbox("new"), pod("new"))
 def _line(
     name: str, what: str, rounds: int, turns: int, work: Callable[[State], object], few: State, many: State
 ) -> Line:
-    low, high = interleaved(rounds, *(lambda state=state: _seconds(lambda: work(state), turns) for state in (few, many)))
-    facts = {f"{count:,}": f"{number(spread(seconds).median * 1e6)} us" for count, seconds in ((FEW, low), (MANY, high))}
+    low, high = interleaved(
+        rounds, *(lambda state=state: _seconds(lambda: work(state), turns) for state in (few, many))
+    )
+    facts = {
+        f"{count:,}": f"{number(spread(seconds).median * 1e6)} us" for count, seconds in ((FEW, low), (MANY, high))
+    }
     return Line(name, f"{what}, {MANY:,} addresses against {FEW}", ratios(high, low), bound=1.2, facts=facts)
 
 
