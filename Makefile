@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 T ?=
 
-.PHONY: help venv test lint trace mutants bench demo proto limits constraints clean
+.PHONY: help venv test lint trace mutants bench demo plugin proto limits constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make trace   each clause of upstream's behaviour and the tests that show it; T=--missing: those without"
 	@echo "make mutants the core's rules, changed one thing at a time: do the tests notice? Half an hour; T=assign: one module"
 	@echo "make bench   the benchmarks, as ratios within one run"
+	@echo "make plugin  build/plugin/aws-cni, which needs no Python on the node"
 	@echo "make proto   ipamd/rpc again from proto/"
 	@echo "make limits  the vCPUs of the instance types again, from moto's table"
 	@echo "make venv    only $(VENV);  make clean removes it, the caches and .demo"
@@ -53,6 +54,10 @@ bench: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python -m demo.walk $(T)
+
+plugin: $(STAMP)
+	$(BIN)/pyinstaller --noconfirm --log-level WARN --distpath build/plugin --workpath build/pyinstaller \
+		deploy/node/aws-cni.spec
 
 proto: $(STAMP)
 	$(BIN)/python proto/generate.py ipamd/rpc

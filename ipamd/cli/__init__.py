@@ -12,6 +12,8 @@ DISTRIBUTION = "ipamd-emulator"
 COMMANDS = {
     "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
     "controller": ("controller", "the Windows half: addresses for the pods of many nodes, over a Kubernetes API"),
+    "install": ("install", "aws-cni and its configuration onto a node, once the daemon serves"),
+    "health": ("health", "does a daemon serve: a probe over gRPC"),
     "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
     "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipamd.core.calls import PrunePodRules, RefreshPodRules, SetUpEni, TearDownEni
+from ipamd.runtime.hostkernel import sysctls
 from ipamd.runtime.hostplan import (
     HostOptions,
     Unplannable,
@@ -218,3 +219,17 @@ def test_a_recovered_pods_rules_become_one() -> None:
         "rule del from 10.0.0.15 to 10.1.0.0/16 lookup 2 priority 1536",
         "rule add from 10.0.0.15 lookup 2 priority 1536",
     ]
+
+
+@pytest.mark.spec("ENV-71")
+def test_the_primary_link_takes_replies_that_left_by_another() -> None:
+    """What upstream's init container writes: loose reverse-path filter, early demux unless it is switched off."""
+    plain = sysctls("ens5", HostOptions())
+    without = sysctls("ens5", HostOptions(early_demux=False, ipv6=True))
+
+    assert plain == {
+        "net/ipv4/conf/ens5/rp_filter": "2",
+        "net/ipv4/tcp_early_demux": "1",
+        "net/ipv4/ip_forward": "1",
+    }
+    assert without["net/ipv4/tcp_early_demux"] == "0" and without["net/ipv6/conf/ens5/accept_ra"] == "2"
