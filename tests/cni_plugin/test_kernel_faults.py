@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from tests.cni_plugin import shown
-from tests.cni_plugin.cases import POD_0, SECONDARY, TWO_CARDS
+from tests.cni_plugin.cases import POD_0, SECONDARY, SIX, TWO_CARDS
 from tests.cni_plugin.harness import Node, added, allocation, config, deleted, environment, serving
 from tests.cni_plugin.peers import listening, until_closed
 from tests.cni_plugin.place import Place, call, inherited
 from tests.netns import rig
+from tests.runtime.spawned import spawned
 
 Conf = Callable[..., bytes]
 
@@ -218,25 +219,68 @@ def test_half_wired_pod_of_a_killed_plugin(node: Node, conf: Conf, place: Place)
     assert (shown.rules(place.host), shown.routes(place.host)) == (set(), set())
 
 
-def test_interruption_while_wiring_takes_all_back(node: Node, conf: Conf, place: Place) -> None:
-    """SIGINT while an IPv6 address is tentative, the longest step there is."""
-    node.add = added(allocation(v6="fd00::9", device=0, table=254))
+def stopped_while_wiring(place: Place, stdin: bytes, number: int) -> tuple[int, bytes]:
+    """Exit code and standard output of an ADD that gets a signal while its IPv6 address is tentative."""
     environ = environment("ADD", CNI_NETNS=rig.path_of(place.pod))
     words = ["ip", "netns", "exec", place.host, sys.executable, "-m", "cni_plugin"]
-    plugin = subprocess.Popen(
+    with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**inherited(), **environ}, start_new_session=True
-    )
-    assert plugin.stdin is not None and plugin.stdout is not None
-    plugin.stdin.write(conf())
-    plugin.stdin.close()
-    rig.until(lambda: "512 to fd00::9 main" in shown.rules(place.host, "-6"))
+    ) as plugin:
+        assert plugin.stdin is not None and plugin.stdout is not None
+        plugin.stdin.write(stdin)
+        plugin.stdin.close()
+        rig.until(lambda: "512 to fd00:0:0:1::9 main" in shown.rules(place.host, "-6"))
+        plugin.send_signal(number)
+        said = plugin.stdout.read()
+    return plugin.returncode, said
 
-    os.kill(plugin.pid, signal.SIGINT)
-    answer = json.loads(plugin.stdout.read())
-    plugin.wait(30)
 
-    assert "unexpected KeyboardInterrupt" in answer["msg"]
+def test_interruption_while_wiring_takes_all_back(node: Node, conf: Conf, place: Place) -> None:
+    """SIGINT in the longest step there is."""
+    node.add = SIX.reply
+
+    code, said = stopped_while_wiring(place, conf(), signal.SIGINT)
+
+    assert code == 1
+    assert "unexpected KeyboardInterrupt" in json.loads(said)["msg"]
     assert (shown.links(place.host), shown.rules(place.host, "-6")) == ({}, set())
+
+
+def test_killed_while_wiring_is_mended_by_the_next_add_and_removed_by_del(node: Node, conf: Conf, place: Place) -> None:
+    """SIGKILL leaves what was made; whatever the runtime sends next deals with it."""
+    node.add, node.delete = SIX.reply, deleted(*SIX.reply.IPAllocationMetadata)
+
+    code, _ = stopped_while_wiring(place, conf(), signal.SIGKILL)
+    half = shown.rules(place.host, "-6")
+    again = call(place, "ADD", conf())
+    whole = (shown.rules(place.host, "-6"), shown.routes(place.pod, "-6"))
+    delete = call(place, "DEL", conf())
+
+    assert (code, half) == (-signal.SIGKILL, SIX.host_rules)
+    assert (again.code, delete.code) == (0, 0)
+    assert whole == (SIX.host_rules, SIX.pod_routes)
+    assert (shown.rules(place.host, "-6"), shown.routes(place.host, "-6")) == (set(), set())
+
+
+def as_user(number: int, socket: str) -> subprocess.CompletedProcess[bytes]:
+    """A process that becomes that user, then connects."""
+    become = f"import os, socket; os.setgroups([]); os.setgid({number}); os.setuid({number})"
+    connect = f"socket.socket(socket.AF_UNIX).connect({socket!r})"
+    words = [sys.executable, "-I", "-S", "-c", f"{become}; {connect}"]
+    return subprocess.run(words, capture_output=True, timeout=60, check=False)
+
+
+def test_the_socket_refuses_other_users(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Mode 0660: whoever is neither the daemon's user nor in its group gets no address."""
+    rig.require()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        socket = f"{folder}/ipamd.sock"
+        with spawned(tmp_path_factory.mktemp("daemon") / "s", "--socket", socket):
+            own, other = (as_user(user, socket) for user in (0, 65534))
+
+    assert own.returncode == 0, own.stderr
+    assert b"PermissionError" in other.stderr
 
 
 def test_fifty_pods_at_once(socket_path: str) -> None:

@@ -101,17 +101,17 @@ def test_branch_pods_where_the_kernel_has_vlans(node: Node, conf: Conf, place: P
 def test_sysctls_of_the_hosts_end(node: Node, conf: Conf, place: Place) -> None:
     """It learns no IPv6 address from the pod; the pod's own end and loopback speak IPv6."""
     node.add = SIX.reply
+    folder = "net/ipv6/conf"
     for name in ("all", "default", "lo"):
-        rig.run_in(place.pod, "sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1")
+        rig.sysctl(place.pod, f"{folder}/{name}/disable_ipv6", "1")
 
     add = call(place, "ADD", conf())
 
     assert add.code == 0, add.stdout
-    [name] = SIX.host_links
-    keys = [f"net.ipv6.conf.{name}.{key}" for key in ("accept_ra", "accept_redirects", "forwarding")]
-    assert rig.run_in(place.host, "sysctl", "-n", *keys).stdout.split() == [b"0", b"1", b"0"]
-    keys = [f"net.ipv6.conf.{name}.disable_ipv6" for name in ("eth0", "lo")]
-    assert rig.run_in(place.pod, "sysctl", "-n", *keys).stdout.split() == [b"0", b"0"]
+    [host_end] = SIX.host_links
+    keys = ("accept_ra", "accept_redirects", "forwarding")
+    assert [rig.sysctl(place.host, f"{folder}/{host_end}/{key}") for key in keys] == ["0", "1", "0"]
+    assert [rig.sysctl(place.pod, f"{folder}/{name}/disable_ipv6") for name in ("eth0", "lo")] == ["0", "0"]
 
 
 def test_pod_and_host_reach_each_other(node: Node, conf: Conf, place: Place) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from cni_plugin.namespace import Namespace
+
 FOLDER = Path("/var/run/netns")
 FAMILIES = {"4": "-4", "6": "-6"}
 _numbers = itertools.count(1)
@@ -73,6 +75,18 @@ def run_in(
     """Run a process in a namespace."""
     words = ["ip", "netns", "exec", netns, *command]
     return subprocess.run(words, input=stdin, env=env, capture_output=True, timeout=seconds, check=False)
+
+
+def sysctl(netns: str, key: str, value: str | None = None) -> str:
+    """A file below /proc/sys as the namespace has it, set first when there is a value."""
+    place, file = Namespace(path_of(netns)), Path("/proc/sys") / key
+    try:
+        with place:
+            if value is not None:
+                file.write_text(value)
+            return file.read_text().strip()
+    finally:
+        place.close()
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
