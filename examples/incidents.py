@@ -1,6 +1,7 @@
 """Writes two incidents that users of the VPC CNI reported, as journals: .venv/bin/python examples/incidents.py DIR
 
 cooling-shortage.jsonl     addresses in their cooldown count as available: 2 warm, 23 minimum, 19 assigned, 4 cooling
+cooling-shortage.log       the same as its daemon's log, to be imported
 minimum-starvation.jsonl   MINIMUM_IP_TARGET without WARM_IP_TARGET, with prefixes: the pool never grows
 
 Both are lived by the core as upstream's ipamd would live them (UPSTREAM_PARITY=strict), in virtual time, with pods
@@ -11,15 +12,18 @@ walks through them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from ipamd.core.commands import AddNetwork, Assigned, DelNetwork
 from ipamd.core.events import Record
 from ipamd.core.settings import Settings
+from ipamd.core.state import State
 from ipamd.core.types import SECOND, Pod, Sandbox
 from ipamd.journal.record import encode
+from ipamd.narrate import Narrator
+from ipamd.narrate.jsonlog import line
 from ipamd.sim.combinations import STRICT
 from ipamd.sim.engine import Engine
 from ipamd.sim.kubelet import RETRY
@@ -76,16 +80,27 @@ def minimum_starvation(sink: Callable[[Record], object]) -> None:
 
 
 INCIDENTS = {"cooling-shortage.jsonl": cooling_shortage, "minimum-starvation.jsonl": minimum_starvation}
+LOGS = ("cooling-shortage.jsonl",)
 
 
 def write(directory: Path) -> None:
     """All of them; what lies there is replaced."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, live in INCIDENTS.items():
-        lines: list[bytes] = []
-        live(lambda record, lines=lines: lines.append(encode(record)))  # type: ignore[misc]
-        (directory / name).write_bytes(b"".join(lines))
-        print(f"{directory / name}: {len(lines)} records")
+        records: list[Record] = []
+        live(records.append)
+        (directory / name).write_bytes(b"".join(map(encode, records)))
+        print(f"{directory / name}: {len(records)} records")
+        if name in LOGS:
+            (directory / name).with_suffix(".log").write_bytes(b"".join(log_of(records)))
+
+
+def log_of(records: list[Record]) -> Iterator[bytes]:
+    """What `ipamd run --log-file` would have written."""
+    narrator = Narrator(State())
+    for record in records:
+        for said in narrator.lines(record):
+            yield line(said.level, record.at, f"journal/record:{record.seq}", said.msg)
 
 
 if __name__ == "__main__":

@@ -118,14 +118,14 @@ class Terminate(_Command, frozen=True):
 class Imported(_Command, frozen=True):
     """Read in somebody's logs (`ipamd import`): the events beside it were not decided here, so nothing is decided anew.
 
-    `source` is the file as the bundle names it, `line` counts from 1 (0: the file as a whole). `demand` is the request
-    whose outcome the events are, so that it can be lived again under other settings. `assumed` says in words what
-    the papers do not tell and the events state all the same.
+    `source` is the file as the bundle names it, `line` counts from 1 (0: the file as a whole). `demand` is the
+    command whose outcome the events are, so that it can be lived again under other settings. `assumed` says in words
+    what the papers do not tell and the events state all the same.
     """
 
     source: str
     line: int = 0
-    demand: AddNetwork | DelNetwork | None = None
+    demand: AddNetwork | DelNetwork | Start | Terminate | None = None
     assumed: tuple[str, ...] = ()
 
 
@@ -142,6 +142,11 @@ Command: TypeAlias = (
     | WindowsCommand
     | Imported
 )
+
+
+def asked(cause: Command) -> Command:
+    """The command that a record answers: its cause, or what an imported one says that it was."""
+    return cause.demand if isinstance(cause, Imported) and cause.demand is not None else cause
 
 
 # ---- answers -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ipamd.core import events as ev
 from ipamd.core import pool_linux, views
+from ipamd.core.commands import AddNetwork
 from ipamd.core.events import Event
 from ipamd.core.types import Instant, Sandbox
 
@@ -55,7 +56,7 @@ class Dumps:
                 if not held.at:
                     self._pool.assume("the moment of an assignment: the dump does not tell it")
                 events = self._pool.assign(heard, sandbox, held.address, held.pod, held.at)
-                self._pool.record(heard, events, line=False)
+                self._pool.record(heard, events, AddNetwork(sandbox, held.pod), line=False)
 
     def _blocks(self, heard: Heard) -> None:
         facts = self._found.facts

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from ipamd.core import events as ev
 from ipamd.core.blocks import Block
-from ipamd.core.commands import AddNetwork, DelNetwork, Imported
+from ipamd.core.commands import AddNetwork, DelNetwork, Imported, Start, Terminate
 from ipamd.core.events import FORMAT, Event, Record
 from ipamd.core.evolve import fold
 from ipamd.core.state import State
@@ -22,7 +22,7 @@ from .facts import EniFacts, Facts
 from .report import Report
 from .sorting import Heard
 
-Demand: TypeAlias = AddNetwork | DelNetwork | None
+Demand: TypeAlias = AddNetwork | DelNetwork | Start | Terminate | None
 UNKNOWN_ENI: Final = "eni-unknown"
 """Where blocks lie of which no line tells an ENI."""
 _UNKNOWN_DEVICE: Final = 99

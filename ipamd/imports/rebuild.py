@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ipamd.core import events as ev
+from ipamd.core.commands import Start
 from ipamd.core.events import Event, Record
 from ipamd.core.state import Eni
 from ipamd.core.types import Instant
@@ -103,7 +104,8 @@ class _Story:
         for text in assumed:
             self._pool.assume(text)
         started = ev.Started(tenure.settings, tenure.node, tenure.seed)
-        self._pool.record(heard, [*self._telling.calls.drop(), started])
+        demand = Start(tenure.settings, tenure.node, tenure.seed)
+        self._pool.record(heard, [*self._telling.calls.drop(), started], demand)
 
     def _ready(self, heard: Heard) -> None:
         pool = self._pool

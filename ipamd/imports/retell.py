@@ -6,7 +6,7 @@ from typing import Final
 
 from ipamd.core import events as ev
 from ipamd.core import pool_linux, reasons
-from ipamd.core.commands import AddNetwork
+from ipamd.core.commands import AddNetwork, Terminate
 from ipamd.core.types import EniId, Instant, Ipv4Text, Pod, Sandbox
 
 from .calls import Calls
@@ -166,7 +166,7 @@ class Retelling:
         if pool.find(values["ip"]) is None and pool.facts.homes.get(f"{values['ip']}/32") is None:
             pool.facts.homes.setdefault(prefix_of(values["ip"]), values["eni"])
         pod = pool.facts.pods.get(sandbox.container, Pod())
-        pool.record(heard, pool.assign(heard, sandbox, values["ip"], pod))
+        pool.record(heard, pool.assign(heard, sandbox, values["ip"], pod), AddNetwork(sandbox, pod))
 
     # ---- requests ------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Retelling:
                 self._replied(heard, values)
             case "D13":
                 if not self.pool.state.terminating:
-                    self.pool.record(heard, [ev.Terminating()])
+                    self.pool.record(heard, [ev.Terminating()], Terminate())
             case _:
                 pass
 
@@ -270,7 +270,7 @@ class Retelling:
                 pool.record(heard, [ev.SubnetExhausted(values["code"][:100])])
             case "E12":
                 if values["why"] == "terminating" and not pool.state.terminating:
-                    pool.record(heard, [ev.Terminating()])
+                    pool.record(heard, [ev.Terminating()], Terminate())
             case "F7":
                 self._resync.add(f"{values['eni']} {values['ip'].removesuffix('/32')}")
             case "F7e":

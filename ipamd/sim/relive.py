@@ -19,7 +19,7 @@ import msgspec
 
 from ipamd.core import snapshot
 from ipamd.core.calls import AttachNetworkInterface, Ec2Call, Outcome
-from ipamd.core.commands import AddNetwork, Assigned, DelNetwork, Refused, Settle, Start, Terminate
+from ipamd.core.commands import AddNetwork, Assigned, DelNetwork, Refused, Settle, Start, Terminate, asked
 from ipamd.core.events import Record
 from ipamd.core.evolve import fold
 from ipamd.core.settings import Node, Settings
@@ -83,7 +83,7 @@ def recall(
             break
         if record.seq not in dropped:
             arrivals.hear(record)
-            if isinstance(record.cause, Start | Terminate):
+            if isinstance(asked(record.cause), Start | Terminate):
                 past.tenures.append(record)
         if isinstance(record.cause, Settle):
             past.answers[record.cause.call_id] = (record.at, record.cause.outcome)
@@ -199,7 +199,8 @@ class Branch:
     # ---- what happens when ---------------------------------------------------------------------------------
 
     def _first_start(self) -> Start:
-        first = next((r.cause for r in self.past.tenures if isinstance(r.cause, Start)), None)
+        causes = [asked(record.cause) for record in self.past.tenures]
+        first = next((cause for cause in causes if isinstance(cause, Start)), None)
         if first is None:
             raise ValueError("the journal has no Start and no snapshot, so nothing says which node it is")
         return first
@@ -268,14 +269,15 @@ class Branch:
         return arrival.tries[-1] + GONE_AFTER * max(self.change.retry or 0, RETRY)
 
     def _tenure(self, record: Record) -> None:
-        if isinstance(record.cause, Terminate):
+        cause = asked(record.cause)
+        if isinstance(cause, Terminate):
             self._guarded(lambda: self.engine.submit(Terminate()))
             return
-        assert isinstance(record.cause, Start)
-        self.engine.settings = self.change.settings_of(record.cause.settings)
-        self.engine.node = self.change.node_of(record.cause.node)
+        assert isinstance(cause, Start)
+        self.engine.settings = self.change.settings_of(cause.settings)
+        self.engine.node = self.change.node_of(cause.node)
         self._down = False
-        seed = record.cause.seed
+        seed = cause.seed
         self._guarded(lambda: self.engine.start(seed))
 
     def _ask(self, arrival: Arrival) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from ipamd.core import snapshot
-from ipamd.core.commands import AddNetwork, DelNetwork, Settle, Start, Terminate
+from ipamd.core.commands import AddNetwork, DelNetwork, Imported, Settle, Start, Terminate, asked
 from ipamd.core.decide import decide
 from ipamd.core.events import Record
 from ipamd.core.evolve import fold
@@ -77,7 +77,7 @@ def _check(path: StrPath, change: Change, past: Past) -> None:
     for seq in change.dropped:
         if not past.first_seq <= seq <= past.last_seq:
             raise WrongChange(f"--drop {seq}: want a record from {past.first_seq} to {past.last_seq}")
-        cause = next(read(path, seq)).cause
+        cause = asked(next(read(path, seq)).cause)
         if demand_of(cause) is None and not isinstance(cause, Start | Terminate):
             kind = type(cause).__name__
             raise WrongChange(
@@ -116,12 +116,10 @@ def _follow(past: Past, change: Change, state: State, meter: Meter) -> int:
             break
         if record.seq in change.dropped:
             return record.seq
-        cause = record.cause
-        if isinstance(cause, Start):
-            cause = msgspec.structs.replace(cause, settings=change.settings_of(cause.settings))
-            if cause != record.cause:
-                return record.seq
-        if type(cause).__name__ != "Imported":
+        cause = asked(record.cause)
+        if isinstance(cause, Start) and change.settings_of(cause.settings) != cause.settings:
+            return record.seq
+        if not isinstance(record.cause, Imported):
             decided = decide(state, cause, record.at).events
             if decided != record.events and isinstance(cause, AddNetwork | DelNetwork | Settle | Start):
                 return record.seq

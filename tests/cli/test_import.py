@@ -40,6 +40,18 @@ def test_the_journal_can_be_asked_like_any_other(ipamd: Run, log: Path, tmp_path
     assert "Imported(AddNetwork)" in ipamd("log", "show", target, "--pod", "web-0").out
 
 
+def test_what_if_lives_an_imported_journal_again(ipamd: Run, log: Path, tmp_path: Path) -> None:
+    """Its demand under other targets, by the core; without a change it is the import itself."""
+    ipamd("import_", log, "-o", tmp_path / "j")
+
+    same = ipamd("whatif", tmp_path / "j", "--json").json
+    other = ipamd("whatif", tmp_path / "j", "--set", "WARM_IP_TARGET=8", "--json").json
+
+    assert same["variant"] == same["baseline"]
+    assert other["variant"]["total_ips"] > other["baseline"]["total_ips"]
+    assert other["variant"]["assigned"] == other["baseline"]["assigned"]
+
+
 def test_the_report_as_json(ipamd: Run, log: Path, tmp_path: Path) -> None:
     """Coverage, counts by pattern, files, assumptions and contradictions."""
     report = ipamd("import_", log, "-o", tmp_path / "j", "--json").json

@@ -47,12 +47,13 @@ def test_a_whole_log_gives_back_the_pool(seed: int, settings: Settings, tmp_path
 def test_demand_comes_back_too(seed: int, tmp_path: Path) -> None:
     """Every ADD that was granted or refused and every DEL, in order, as the cause of what it led to."""
     _, records = life(seed, SETTINGS[1])
-    asked = [record.cause for record in records if isinstance(record.cause, AddNetwork | DelNetwork)]
+    wanted = [record.cause for record in records if isinstance(record.cause, AddNetwork | DelNetwork)]
 
     _, made, _ = imported(written(tmp_path, log_of(records)))
 
-    told = [record.cause.demand for record in made if isinstance(record.cause, Imported) and record.cause.demand]
-    assert [(type(one), one.sandbox) for one in told] == [(type(one), one.sandbox) for one in asked]
+    assert all(isinstance(record.cause, Imported) for record in made)
+    told = [one for record in made if isinstance(one := asked(record.cause), AddNetwork | DelNetwork)]
+    assert [(type(one), one.sandbox) for one in told] == [(type(one), one.sandbox) for one in wanted]
     before = [event for record in records for event in record.events if isinstance(event, AssignRefused)]
     after = [event for record in made for event in record.events if isinstance(event, AssignRefused)]
     assert [(one.reason, one.pod.name) for one in after] == [(one.reason, one.pod.name) for one in before]
