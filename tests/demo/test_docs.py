@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 RUNNABLE = [page for page in PAGES if steps((ROOT / page).read_text())]
 COMMANDS = (
-    "run", "simulate", "config", "state", "replay", "log show", "log follow", "log verify", "log export", "import", "whatif",
-    "max-pods", "subnet", "scenario run", "scenario list", "ec2 serve", "ec2 preflight", "lab apiserver",
+    "run", "simulate", "config", "state", "replay", "log show", "log follow", "log verify", "log export", "import",
+    "whatif", "max-pods", "subnet", "scenario run", "scenario list", "ec2 serve", "ec2 preflight", "lab apiserver",
     "controller",
 )  # fmt: skip
 

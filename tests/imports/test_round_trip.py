@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from ipamd.core import views
-from ipamd.core.commands import AddNetwork, DelNetwork, Imported
+from ipamd.core.commands import AddNetwork, DelNetwork, Imported, asked
 from ipamd.core.events import AddressAssigned, AssignRefused
 from ipamd.core.settings import Settings
 from ipamd.core.state import State
