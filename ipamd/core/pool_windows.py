@@ -193,9 +193,15 @@ def _shrink(pool: Pool, addresses: int) -> Delete | None:
 
 def slots(pool: Pool, other: Pool | None, eni: EniId, ips_per_eni: int, quirks: WindowsQuirks) -> int:
     """WIN-105: places left on an interface. Upstream's pools each see only their own changes (WIN-110)."""
-    own = sum(home == eni for home in pool.home.values()) + pool.asked.get(eni, 0)
+    own = _held(pool, eni)
     if quirks.windows_separate_ledgers:
         theirs = pool.foreign.get(eni, 0)
     else:
-        theirs = sum(home == eni for home in other.home.values()) + other.asked.get(eni, 0) if other else 0
+        theirs = _held(other, eni) if other else 0
     return max(ips_per_eni - 1 - own - theirs, 0)
+
+
+def _held(pool: Pool, eni: EniId) -> int:
+    """Slots of an interface that a pool has, is asking for, or has not yet got rid of."""
+    homes = (*pool.home.values(), *pool.leaving.values())
+    return sum(home == eni for home in homes) + pool.asked.get(eni, 0)

@@ -34,6 +34,8 @@ def change(cluster: Cluster, event: we.WindowsEvent, at: Instant) -> None:
     match event:
         case we.PodKnown():
             cluster.pods.setdefault(event.node, {})[event.pod.uid] = event.pod
+            if event.pod.annotation or event.pod.done:
+                cluster.waiting.pop((event.node, event.pod.uid), None)
         case we.PodWaits():
             cluster.order += 1
             waiting = Waiting(event.why, event.due, cluster.order, event.failures)
@@ -98,10 +100,12 @@ def change_pool(pool: Pool, event: we.PoolEvent, at: Instant) -> None:
                 give(pool, held.group, expand(held.group))
         case we.GroupsKept():
             for group in event.groups:
+                home = pool.leaving.pop(group, "") or pool.leaving.pop(group + pool.suffix, "")
+                pool.home.setdefault(group, home)
                 give(pool, group, expand(group))
         case we.GroupsLost():
             for group in event.groups:
-                pool.home.pop(group, None)
+                pool.leaving.pop(group, None)
         case we.ResyncWanted():
             pool.resync = True
         case we.PoolResynced():
@@ -157,6 +161,7 @@ def job_began(pool: Pool, call: Call) -> None:
             pool.pending_delete += len(groups_gone) * pool.size
             for group in groups_gone:
                 pool.warm.pop(group, None)
+                pool.leaving[group] = pool.home.pop(group, call.eni)
         case ReadInstance():
             pool.resyncing = True
         case _:

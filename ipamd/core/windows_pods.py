@@ -58,6 +58,8 @@ def pod_seen(draft: Draft, seen: PodSeen) -> PodAnswer:
             release(draft, node, pod)
         return PodAnswer("done")
     waiting = draft.cluster.waiting.get((name, pod.uid))
+    if pod.annotation:
+        return PodAnswer("annotated")  # its pool is rebuilt from it, or knows it
     if node is None or node.phase != "ready":
         if waiting is None:
             draft.note(we.PodWaits(name, pod.uid, NODE))
@@ -74,8 +76,9 @@ def serve(draft: Draft, node: WindowsNode, pod: WindowsPod, waiting: Waiting | N
     pool = draft.pool(node.name, kind)
     if pool is None:
         return _fail(draft, node.name, pod.uid, NO_POOL, waiting)
-    if pod.annotation:
-        return PodAnswer("annotated")
+    holder = owner(draft, node.name, pod.uid)
+    if holder is not None and holder != kind:  # the mode changed before its annotation was written
+        kind, pool = holder, draft.pool(node.name, holder) or pool
     got = pool_windows.assign(pool, pod.uid, node.available, draft.quirks)
     if isinstance(got, pool_windows.Pick):
         draft.change(we.WindowsAssigned(node.name, kind, pod.uid, got.address, got.group))

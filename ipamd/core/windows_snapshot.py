@@ -25,6 +25,7 @@ class FrozenPool(msgspec.Struct, omit_defaults=True):
     warm: dict[CidrText, list[CidrText]] = {}
     cooling: list[tuple[CidrText, CidrText, Instant]] = []
     home: dict[CidrText, EniId] = {}
+    leaving: dict[CidrText, EniId] = {}
     foreign: dict[EniId, int] = {}
     asked: dict[EniId, int] = {}
     pending_create: int = 0
@@ -99,6 +100,7 @@ def _freeze_pool(pool: Pool) -> FrozenPool:
         warm={group: list(free) for group, free in pool.warm.items()},
         cooling=list(pool.cooling),
         home=dict(pool.home),
+        leaving=dict(pool.leaving),
         foreign=pool.foreign,
         asked=dict(pool.asked),
         **{name: getattr(pool, name) for name in _POOL},
@@ -133,5 +135,6 @@ def _thaw_pool(kept: FrozenPool) -> Pool:
     pool.used = {uid: (group, address) for uid, (group, address) in kept.used.items()}
     pool.warm = {group: list(free) for group, free in kept.warm.items()}
     pool.cooling = deque((address, group, since) for address, group, since in kept.cooling)
-    pool.home, pool.foreign, pool.asked = dict(kept.home), dict(kept.foreign), dict(kept.asked)
+    pool.home, pool.leaving = dict(kept.home), dict(kept.leaving)
+    pool.foreign, pool.asked = dict(kept.foreign), dict(kept.asked)
     return pool

@@ -34,7 +34,7 @@ class Pool:
     """One of a node's two pools (WIN-74). A group is one address, or one /28 with 16 of them."""
 
     __slots__ = (
-        "asked", "base", "built_at", "capacity", "cooling", "foreign", "home", "kind", "pending_create",
+        "asked", "base", "built_at", "capacity", "cooling", "foreign", "home", "kind", "leaving", "pending_create",
         "pending_delete", "resync", "resyncing", "suffix", "targets", "tick_at", "used", "warm",
     )  # fmt: skip
 
@@ -51,7 +51,9 @@ class Pool:
         self.cooling: deque[tuple[CidrText, CidrText, Instant]] = deque()
         """(address, group, freed at), oldest first."""
         self.home: dict[CidrText, EniId] = {}
-        """Every group that is attached, whatever its addresses do."""
+        """Every group that is attached and not being released, whatever its addresses do."""
+        self.leaving: dict[CidrText, EniId] = {}
+        """Groups being released: they hold their slots until EC2 says so, and may be granted again before it does."""
         self.foreign: dict[EniId, int] = {}
         """Slots that the other kind held when the pool was built (WIN-110)."""
         self.asked: dict[EniId, int] = {}
@@ -80,6 +82,7 @@ class Pool:
         twin.warm = {group: free.copy() for group, free in self.warm.items()}
         twin.cooling = self.cooling.copy()
         twin.home = self.home.copy()
+        twin.leaving = self.leaving.copy()
         twin.foreign = self.foreign
         twin.asked = self.asked.copy()
         twin.pending_create, twin.pending_delete = self.pending_create, self.pending_delete

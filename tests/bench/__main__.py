@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from . import cloud, flat, fold, memory, network, node, pod, startup
+from . import cloud, flat, fold, memory, network, node, pod, startup, windows
 from .figures import Line, text
 from .machine import machine
 from .place import Place, new_place
@@ -27,6 +27,7 @@ BENCHMARKS: Final[dict[str, Callable[[Sizes, Place], list[Line]]]] = {
     "startup": startup.run,
     "pod": pod.run,
     "cloud": cloud.run,
+    "windows": windows.run,
 }
 
 

@@ -20,11 +20,12 @@ NAMES = {
     "startup": {"help", "plugin", "ready"},
     "pod": {"pod wall", "pod cpu"} if os.geteuid() == 0 else set(),
     "cloud": {"vpc model", "moto door"},
+    "windows": {"windows flat", "windows burst prefix", "windows burst secondary"},
 }
 BOUNDS = {"fold": "<= 4x", "flat add": "<= 1.2x", "flat tick": "<= 1.2x", "flat scrape": "<= 1.2x",
           "add 64 rate": ">= 0.5x", "add 64 p99": "<= 1x", "add flat 1": "<= 1.2x",
           "add flat 16": "<= 1.2x", "memory": "<= 1.5x", "pod wall": "<= 1.3x", "pod cpu": "<= 1.3x",
-          "vpc model": ">= 50x", "moto door": "<= 1.2x"}  # fmt: skip
+          "vpc model": ">= 50x", "moto door": "<= 1.2x", "windows flat": "<= 1.2x"}  # fmt: skip
 
 
 @pytest.mark.parametrize("benchmark", sorted(BENCHMARKS))
