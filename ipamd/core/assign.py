@@ -44,6 +44,9 @@ FIELD_MAX = 4096
 
 def add(state: State, command: AddNetwork, now: Instant) -> tuple[list[ev.Event], Added]:
     """An address for a sandbox (RPC-21..33). With ANNOTATE_POD_IP the answer waits for the annotation (RPC-39)."""
+    if state.phase == "init":
+        told = refusal(state, now)
+        return [ev.AssignRefused(told.reason, told.fact, command.sandbox, command.pod)], NotReady(state.phase)
     if state.phase != "ready":
         return [], NotReady(state.phase)
     branch = pod_eni.add(state, command)

@@ -105,7 +105,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             state.purges.pop((event.eni, event.cidr), None)
         case ev.ErrorCounted():
             if event.fn.startswith("increase") or event.fn == "ENIConfig":
-                state.trouble = Trouble(event.fn, event.code, at)
+                state.trouble = Trouble(event.fn, event.code, at, event.message)
         case ev.ReconcileCounted():
             pass
         case ev.KubeNodeChanged():

@@ -54,6 +54,7 @@ from .cluster import own_eni_config
 from .kube import EniConfigView, ReadEniConfig
 from .moments import rfc3339
 from .pool_linux import has_room_for_eni, limit_per_eni
+from .reasons import NO_SUBNET, PRIMARY_EXCLUDED
 from .state import State
 from .steps import (
     DELETE_BACKOFF,
@@ -225,10 +226,10 @@ def _choose_subnets(state: State, work: Grow, seen: View | Failed) -> list[ev.Ev
     assert isinstance(seen, SubnetsView)
     if discovery:
         chosen = candidates(state, seen.subnets)
-        problem = "no valid subnets available for ENI creation"
+        problem = NO_SUBNET
     else:
         chosen = (state.node.subnet,) if primary_allowed(state, seen.subnets) else ()
-        problem = "primary subnet is tagged with kubernetes.io/role/cni=0"
+        problem = PRIMARY_EXCLUDED
     if not chosen:
         return _fail(work, "increaseIPPoolAllocENI", Failed("", problem))
     return [_create_in(state, work, chosen)]

@@ -8,7 +8,7 @@ from .calls import INSUFFICIENT_CIDR_BLOCKS, INSUFFICIENT_FREE_ADDRESSES, REQUES
 from .cluster import manageable
 from .commands import Refused
 from .pool_linux import allocatable, balance, enis_max, has_room_for_eni, targets
-from .state import State
+from .state import State, Trouble
 from .types import SECOND, Instant
 from .work import Fill, Grow
 
@@ -33,14 +33,24 @@ REMEDIES: Final = {
     "permission": "grant the node's role the EC2 actions",
     "api_error": "see the log for EC2's message",
     "terminating": "the next daemon answers the retry",
+    "restart": "retry; node init takes seconds, else see the daemon's log",
     "unschedulable": "uncordon the node, or set AWS_MANAGE_ENIS_NON_SCHEDULABLE=true",
 }
 """Reason -> what may be done about it, where the reason alone tells that."""
 
+TROUBLE_FRESH: Final = 30 * SECOND
+"""So long after a failure a refusal is laid to it: several pool cycles."""
+WAIT_FAILED: Final = "increaseIPPoolwaitENIAttachedFailed"
+NO_SUBNET: Final = "no valid subnets available for ENI creation"
+PRIMARY_EXCLUDED: Final = "primary subnet is tagged with kubernetes.io/role/cni=0"
 _BY_CODE: Final = {
     INSUFFICIENT_CIDR_BLOCKS: ("fragmented", "the subnet has no free aligned /28 block"),
     INSUFFICIENT_FREE_ADDRESSES: ("subnet_full", "the subnet has too few free addresses"),
     REQUEST_LIMIT_EXCEEDED: ("throttled", "EC2 throttled the last request"),
+    "RequestThrottled": ("throttled", "EC2 throttled the last request"),
+    "Throttling": ("throttled", "EC2 throttled the last request"),
+    "ThrottlingException": ("throttled", "EC2 throttled the last request"),
+    "AccessDenied": ("permission", "EC2 refused the last request for lack of permission"),
     UNAUTHORIZED: ("permission", "EC2 refused the last request for lack of permission"),
 }
 
@@ -52,18 +62,64 @@ def paused(state: State, now: Instant) -> bool:
 
 def refusal(state: State, now: Instant) -> Refused:
     """The reason that, if it were not so, would most directly have given an address."""
+    if state.phase != "ready":
+        step = getattr(state.pool.work, "step", state.phase)
+        return _refused("restart", f"the daemon is starting: node init is at step {step}")
     if state.terminating:
         return _refused("terminating", "the daemon is shutting down")
     if not manageable(state):
         return _refused("unschedulable", "the node is cordoned, so its pool does not grow")
-    if state.trouble is not None and state.trouble.code in _BY_CODE:
-        reason, fact = _BY_CODE[state.trouble.code]
-        return _refused(reason, f"{fact} ({state.trouble.code})")
-    cooling = sum(len(store.cooling) for store in state.stores.values())
+    if state.trouble is not None and troubled(state, now):
+        return _of_trouble(state.trouble)
+    cooling = _cooling(state, now)
     if cooling:
         still = "1 address still cools" if cooling == 1 else f"{cooling} addresses still cool"
         return _refused("cooldown", f"{still} ({state.settings.ip_cooldown_period} s after their release)")
     return _by_growth(state, now)
+
+
+def troubled(state: State, now: Instant) -> bool:
+    """Whether the last failure to grow still matters: the pool pauses for it, or has hardly had time to try again.
+
+    A pool that is too small tries every five seconds, so an older failure was followed by a pool that had enough.
+    """
+    return state.trouble is not None and (paused(state, now) or now - state.trouble.at <= TROUBLE_FRESH)
+
+
+def reason_of(fn: str, code: str, message: str) -> tuple[str, str]:
+    """The reason and the fact that a failure to grow is."""
+    if code in _BY_CODE:
+        reason, fact = _BY_CODE[code]
+        return reason, f"{fact} ({code})"
+    if fn == WAIT_FAILED:
+        return "metadata_lag", "a new ENI never was whole in instance metadata"
+    if message in (NO_SUBNET, PRIMARY_EXCLUDED):
+        return "excluded_subnet", message
+    return "api_error", f"the last {fn} failed ({code or 'no code'})"
+
+
+def _of_trouble(trouble: Trouble) -> Refused:
+    return _refused(*reason_of(trouble.fn, trouble.code, trouble.message))
+
+
+def _cooling(state: State, now: Instant) -> int:
+    """Addresses that would serve pods if they did not cool."""
+    cooldown = state.cooldown
+    return sum(
+        block.cooling_at(now, cooldown)
+        for store in state.stores.values()
+        for block in store.by_rank.values()
+        if block.cooling and state.usable(block)
+    )
+
+
+def _spare_but_excluded(state: State) -> bool:
+    """Whether an excluded ENI has an address that nobody uses."""
+    mode = state.settings.prefix_delegation
+    return any(
+        eni.excluded and any(block.prefix == mode and block.assigned < block.size for block in eni.blocks.values())
+        for eni in state.enis.values()
+    )
 
 
 def stopped(state: State, now: Instant) -> Refused | None:
@@ -114,11 +170,11 @@ def _by_growth(state: State, now: Instant) -> Refused:
     serving = [eni for eni in state.enis.values() if not eni.excluded]
     if not serving:
         return _refused("excluded_subnet", "every ENI's subnet is excluded by its tag")
+    if _spare_but_excluded(state):
+        return _refused("excluded_subnet", "there are free addresses, on an ENI whose subnet is excluded by its tag")
     full = _of_enis(state)
     if full is not None:
         return full
-    if state.trouble is not None:
-        return _refused("api_error", f"the last {state.trouble.fn} failed ({state.trouble.code or 'no code'})")
     if isinstance(state.pool.work, Fill):
         return _refused("target", "addresses are on their way")
     fact = "all addresses of the warm pool are in use"

@@ -128,6 +128,7 @@ class Trouble(msgspec.Struct, frozen=True):
     fn: str
     code: str
     at: Instant
+    message: str = ""
 
 
 class State:

@@ -34,7 +34,7 @@ BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """HTTP-25."""
 _METADATA: Final = "ReadMetadata"
 """Instance metadata is not EC2's API: upstream's latency summary never sees it (HTTP-24)."""
-_NOT_EXHAUSTION: Final = ("invalid",)
+_NOT_EXHAUSTION: Final = ("invalid", "restart")
 """Refusals that are not for lack of an address."""
 
 Subnets: TypeAlias = Callable[[], Mapping[str, tuple[int, int]]]

@@ -21,7 +21,9 @@ from ipamd.core.calls import (
     ATTACHMENT_LIMIT_EXCEEDED,
     ATTACHMENT_NOT_FOUND,
     ENI_NOT_FOUND,
+    AssignPrivateIpAddresses,
     AttachNetworkInterface,
+    CreateNetworkInterface,
     Ec2Eni,
     EnisView,
     Failed,
@@ -37,8 +39,9 @@ from ipamd.core.commands import Observed, Settle
 from ipamd.core.events import Record
 from ipamd.core.kube import KubeLook
 from ipamd.core.plan import want
+from ipamd.core.reasons import NO_SUBNET, PRIMARY_EXCLUDED, WAIT_FAILED
 from ipamd.core.state import State
-from ipamd.core.types import NEVER, Instant
+from ipamd.core.types import NEVER, SECOND, Instant
 from ipamd.core.work import Grow, Init
 from ipamd.ec2.port import operation
 from ipamd.ec2.space import RESERVED
@@ -47,6 +50,15 @@ OURS: Final = frozenset(
     {ADDRESS_LIMIT_EXCEEDED, ATTACHMENT_LIMIT_EXCEEDED, ATTACHMENT_NOT_FOUND, ENI_NOT_FOUND, "InvalidParameterValue"}
 )
 """Codes that tell of the request, not of the weather."""
+
+
+GROWTH: Final = (AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface)
+
+
+UNKNOWN: Final = 60 * SECOND
+"""What is added to a length whose end no record tells."""
+BEFORE: Final = 15 * SECOND
+"""A storm may have begun so long before its first failure, unless the action was served in between."""
 
 
 class Storm(msgspec.Struct):
@@ -102,12 +114,35 @@ class CloudFacts:
         self.storms: list[Storm] = []
         self.others: dict[str, int] = {}
         """Addresses of a subnet that others hold, by the newest description."""
+        self.attachments: list[tuple[int, Instant]] = []
+        """Record and instant of each ENI attached."""
+        self.exclusions: list[int] = []
+        """Records that found a subnet excluded."""
+        self.wait_failures: list[int] = []
+        """Records that gave up an ENI because metadata did not show it."""
+        self.last_growth = 0
+        """The record of the newest call that adds an ENI or addresses."""
+        self._served: dict[str, Instant] = {}
         self._open: dict[str, Storm] = {}
         self._attached: dict[str, Instant] = {}
         self._unseen: dict[str, Instant] = {}
 
     def hear(self, state: State, record: Record) -> None:
         """A record, and the State before it."""
+        for event in record.events:
+            match event:
+                case ev.EniAttached():
+                    self.attachments.append((record.seq, record.at))
+                case ev.EniExcluded(excluded=True):
+                    self.exclusions.append(record.seq)
+                case ev.ErrorCounted(message=message) if message in (NO_SUBNET, PRIMARY_EXCLUDED):
+                    self.exclusions.append(record.seq)
+                case ev.ErrorCounted(fn=fn) if fn == WAIT_FAILED:
+                    self.wait_failures.append(record.seq)
+                case ev.CallStarted(call=call) if isinstance(call, GROWTH):
+                    self.last_growth = record.seq
+                case _:
+                    pass
         match record.cause:
             case Settle(call_id=call_id, outcome=outcome) if call_id in state.calls:
                 running = state.calls[call_id]
@@ -122,6 +157,15 @@ class CloudFacts:
             case _:
                 pass
 
+    def finish(self, state: State) -> None:
+        """The last State: what is in flight then took longer than it has so far, nobody knows how long."""
+        for running in state.calls.values():
+            action = type(running.call).__name__
+            self.took.setdefault(action, Series()).add(state.at, state.at - running.started_at + UNKNOWN)
+        work = state.pool.work
+        if isinstance(work, Grow) and work.step == "wait" and work.eni in self._attached:
+            self.lag.add(state.at, state.at - self._attached[work.eni] + UNKNOWN)
+
     def _asked_at(self, state: State, record: Record) -> Instant:
         """When a look began: with the step that wants it, which no record tells but the one before."""
         work = state.pool.work
@@ -133,6 +177,7 @@ class CloudFacts:
         self.took.setdefault(action, Series()).add(record.at, record.at - began)
         storm = self._open.get(action)
         if isinstance(outcome, Succeeded):
+            self._served[action] = record.at
             if storm is not None:
                 storm.until = max(began, storm.since + 1)
                 del self._open[action]
@@ -147,7 +192,8 @@ class CloudFacts:
         if storm is not None:
             storm.until = began
         text = outcome.message if isinstance(outcome, Failed) else outcome.why
-        self._open[action] = Storm(action, code, text or "as recorded", lost, began, NEVER, [record.seq])
+        since = max(began - BEFORE, self._served.get(action, 0) + 1, storm.until if storm is not None else 0)
+        self._open[action] = Storm(action, code, text or "as recorded", lost, since, NEVER, [record.seq])
         self.storms.append(self._open[action])
 
     def _saw(self, state: State, record: Record, seen: object) -> None:

@@ -27,9 +27,12 @@ SEED: Final = 7
 OTHERS: Final = "eni-of-others"
 
 
-def cloud_of(state: State, node: Node, facts: CloudFacts, now: Instant, subnet: str = "") -> Vpc:
+def cloud_of(
+    state: State, node: Node, facts: CloudFacts, now: Instant, subnet: str = "", roomy: bool = False
+) -> Vpc:
     """The model with what State holds (before the first record: what the first node init saw).
 
+    `roomy`: every subnet is a /16 without others.
     `subnet`: the node lives in an empty subnet of this CIDR instead, with its primary ENI alone. Raises ValueError
     for a CIDR that EC2 would refuse.
     """
@@ -39,7 +42,9 @@ def cloud_of(state: State, node: Node, facts: CloudFacts, now: Instant, subnet: 
         rows = [_primary(node, subnet or _around(node.primary_ip))]
     cidrs = {row.subnet: subnet or _cidr(row, state, facts) for row in rows}
     cidrs |= {name: known.cidr for name, known in facts.subnets.items() if name not in cidrs and not subnet}
-    around = state.vpc_cidrs or (str(subnet_network(cidrs[rows[0].subnet]).supernet(new_prefix=16)),)
+    if roomy:
+        cidrs = {name: _widened(cidr) for name, cidr in cidrs.items()}
+    around = state.vpc_cidrs or (_widened(cidrs[rows[0].subnet]),)
     vpc.install((VpcRow(node.vpc or "vpc-0", node.region, around, "sg-0"),), now, settled=True)
     for name, cidr in cidrs.items():
         known = facts.subnets.get(name)
@@ -47,15 +52,17 @@ def cloud_of(state: State, node: Node, facts: CloudFacts, now: Instant, subnet: 
         vpc.install((SubnetRow(name, cidr, node.zone, tags, node.vpc or "vpc-0"),), now, settled=True)
     instance = InstanceRow(node.instance, node.instance_type, node.zone, limits_for(node), _primary_id(node))
     vpc.install((instance, *rows), now, settled=True)
-    for name in () if subnet else cidrs:
+    for name in () if subnet or roomy else cidrs:
         _crowd(vpc, name, facts.others.get(name, 0), now)
     return vpc
 
 
 def limits_for(node: Node) -> Limits:
-    """The table's, or where the type is not in it, what the journal says of the node."""
+    """The table's, or what is said of the node where that is more or the type is unknown."""
     try:
-        return limits_of(node.instance_type)
+        known = limits_of(node.instance_type)
+        enis, ips = max(known.enis, node.enis_max), max(known.ips_per_eni, node.ips_per_eni)
+        return msgspec.structs.replace(known, enis=enis, ips_per_eni=ips)
     except UnknownInstanceType:
         return Limits(max(node.enis_max, 1), max(node.ips_per_eni, 1))
 
@@ -121,6 +128,10 @@ def _cidr(row: EniRow, state: State, facts: CloudFacts) -> str:
         return known.cidr
     eni = state.enis.get(row.eni)
     return eni.subnet_cidr if eni is not None and eni.subnet_cidr else _around(row.addresses[0])
+
+
+def _widened(cidr: str) -> str:
+    return _around(cidr.partition("/")[0])
 
 
 def _around(address: str) -> str:

@@ -31,6 +31,7 @@ class Arrival(msgspec.Struct):
     """The records of its tries."""
     granted_at: Instant = NEVER
     ended_at: Instant = NEVER
+    ended_seq: int = 0
     reasons: list[str] = []
 
     @property
@@ -78,7 +79,7 @@ class Arrivals:
                 case ev.AssignRefused() if isinstance(asked, AddNetwork):
                     self._try(record, asked.pod, asked.sandbox).reasons.append(event.reason)
                 case ev.AddressReleased():
-                    self._end(event.address, record.at)
+                    self._end(event.address, record)
                 case _:
                     pass
         return granted
@@ -95,8 +96,8 @@ class Arrivals:
         arrival.seqs.append(record.seq)
         return arrival
 
-    def _end(self, address: Ipv4Text, at: Instant) -> None:
+    def _end(self, address: Ipv4Text, record: Record) -> None:
         sandbox = self._by_address.pop(address, None)
         arrival = self.held.pop(sandbox, None) if sandbox is not None else None
         if arrival is not None:
-            arrival.ended_at = at
+            arrival.ended_at, arrival.ended_seq = record.at, record.seq

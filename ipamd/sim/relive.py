@@ -94,6 +94,7 @@ def recall(
         watch(record, state)
         if record.seq % 1024 == 0:
             progress(record.seq, last)
+    facts.finish(state)
     return past
 
 
@@ -104,10 +105,14 @@ class Change(msgspec.Struct, frozen=True):
     node: dict[str, object] = {}
     subnet: str = ""
     """The node lives in an empty subnet of this CIDR."""
+    roomy: bool = False
+    """The subnets are wide and nobody else is in them."""
     calm: frozenset[str] = frozenset()
     """Codes of EC2 that do not occur ("" for lost answers)."""
     no_lag: bool = False
     """Instance metadata shows changes at once."""
+    unterminated: bool = False
+    """The daemon was not told to end."""
     unexcluded: bool = False
     """No subnet's tag excludes it."""
     latency: dict[str, int] = {}
@@ -164,11 +169,11 @@ class Branch:
         self._tenures = [r for r in past.tenures if r.seq > state.seq and r.seq not in change.dropped]
         node = change.node_of(state.node if state.seq else self._first_start().node)
         settings = change.settings_of(state.settings if state.seq else self._first_start().settings)
-        if state.seq and (change.settings or change.node or change.unexcluded):
+        if state.seq and (change.settings or change.node or change.unexcluded or change.unterminated):
             state = _altered(state, change)
         at = state.at if state.seq else past.begin_at
         self._fitted = Fitted(past.facts, lambda: self.engine.now, change.latency)
-        vpc = cloud_of(state, node, past.facts, at, change.subnet)
+        vpc = cloud_of(state, node, past.facts, at, change.subnet, change.roomy)
         if change.unexcluded:
             _untag(vpc)
         storms(vpc, past.facts, lambda code: code not in change.calm)
@@ -242,7 +247,10 @@ class Branch:
     def _rebuild(self) -> None:
         """What the recorded answer brought is in State now, and has to be in the model."""
         engine = self.engine
-        engine.vpc = cloud_of(engine.state, engine.node, self.past.facts, engine.now, self.change.subnet)
+        change = self.change
+        engine.vpc = cloud_of(engine.state, engine.node, self.past.facts, engine.now, change.subnet, change.roomy)
+        if change.unexcluded:
+            _untag(engine.vpc)
         storms(engine.vpc, self.past.facts, lambda code: code not in self.change.calm)
 
     def _plan(self) -> None:
@@ -308,6 +316,7 @@ def _altered(state: State, change: Change) -> State:
     frozen = snapshot.freeze(state, copy=True)
     frozen.settings = change.settings_of(frozen.settings)
     frozen.node = change.node_of(frozen.node)
+    frozen.terminating = frozen.terminating and not change.unterminated
     if change.unexcluded:
         for eni in frozen.enis:
             eni.excluded = False

@@ -257,7 +257,7 @@ def test_no_address_is_a_refusal_with_a_reason_and_a_record() -> None:
 
 @pytest.mark.spec("RPC-6", "INIT-25")
 def test_nothing_is_served_before_the_node_is_ready() -> None:
-    """Neither ADD nor DEL is answered, or recorded, during node init."""
+    """Neither ADD nor DEL is served during node init; the refused ADD is recorded, its reason the restart."""
     bench = Bench()
     bench.eni("eni-1", 1, "10.0.0.1/32")
     bench.granted("one")
@@ -267,7 +267,8 @@ def test_nothing_is_served_before_the_node_is_ready() -> None:
     assert bench.add("two") == NotReady("init")
     assert bench.delete("one") == NotReady("init")
     assert decide(State(), AddNetwork(sandbox("x")), EPOCH).answer == NotReady("new")
-    assert bench.state.seq == seq
+    assert bench.state.seq == seq + 1
+    assert [event.reason for event in bench.events(ev.AssignRefused)] == ["restart"]
 
 
 # ---- release ------------------------------------------------------------------------------------------------
