@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from ipamd.core import snapshot
+from ipamd.core.commands import AddNetwork
 from ipamd.core.events import AssignRefused, Record
 from ipamd.core.evolve import fold
 from ipamd.core.pool_linux import balance
@@ -73,29 +74,30 @@ class WhyNoIp(msgspec.Struct, frozen=True):
     """The record after which every branch begins."""
 
 
-def refusal_at(path: StrPath, seq: int | None = None, at: Instant | None = None) -> Record:
-    """The newest refusal of an address at that record or moment, or before. Raises JournalMissing if there is none."""
+def refusal_at(path: StrPath, seq: int | None = None, pod: str = "") -> Record:
+    """The newest refusal (of that `[namespace/]name`) up to a record. Raises JournalMissing if there is none."""
     kept = bounds(path)
     last = kept.last_seq if seq is None else min(seq, kept.last_seq)
-    if at is not None:
-        last = min(last, seq_at(path, at))
     for start in _backwards(kept.first_seq, last):
         found = None
         for record in read(path, start[0]):
             if record.seq > start[1]:
                 break
-            if is_refusal(record):
+            if is_refusal(record, pod):
                 found = record
         if found is not None:
             return found
-    raise JournalMissing(f"{path}: no pod was refused an address up to record {last}; name a later moment")
-
-
-def is_refusal(record: Record) -> bool:
-    """Whether a pod that asked rightly got no address."""
-    return demand_of(record.cause) is not None and any(
-        isinstance(event, AssignRefused) and event.reason != "invalid" for event in record.events
+    raise JournalMissing(
+        f"{path}: no pod was refused an address up to record {last}; name a later moment or another pod"
     )
+
+
+def is_refusal(record: Record, pod: str = "") -> bool:
+    """Whether a pod (that one) that asked rightly got no address."""
+    asked = demand_of(record.cause)
+    if not isinstance(asked, AddNetwork) or pod not in ("", asked.pod.name, f"{asked.pod.namespace}/{asked.pod.name}"):
+        return False
+    return any(isinstance(event, AssignRefused) and event.reason != "invalid" for event in record.events)
 
 
 def _backwards(first: int, last: int, page: int = 4096) -> Iterator[tuple[int, int]]:

@@ -188,10 +188,28 @@ def _grown(rig: Rig) -> None:
     rig.settle()
 
 
+def _full(rig: Rig) -> None:
+    """As many pods as there can be addresses, and some refused; all of them gone again."""
+    before = len(rig.held)
+    for _ in range(40):
+        if not rig.add():
+            rig.wait(30)
+            if not rig.add():
+                break
+        rig.wait(12)
+    rig.go(len(rig.held) - before)
+    rig.wait(500)
+    rig.settle()
+
+
 DECOYS: dict[str, Callable[[Rig], None]] = {
     "throttled": _failing(ASSIGN, "RequestLimitExceeded"),
     "api_error": _failing(ASSIGN, "InternalError"),
     "permission": _failing(ASSIGN, "UnauthorizedOperation"),
+    "subnet_full": _failing(ASSIGN, "InsufficientFreeAddressesInSubnet"),
+    "fragmented": _failing(ASSIGN, "InsufficientCidrBlocks"),
+    "eni_limit": _full,
+    "max_pods": _full,
     "cooldown": _cooled,
     "restart": _restarted,
     "terminating": _terminated,
@@ -348,20 +366,23 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 PREFIXES = Settings(prefix_delegation=True, warm_ip_target=2)
-_TIGHT = ("metadata_lag", "attach_pending", "target")
+_TIGHT = ("metadata_lag", "attach_pending", "target", "eni_limit", "max_pods", "subnet_full", "fragmented")
+_ONE_ENI = ("metadata_lag", "attach_pending", "eni_limit", "max_pods", "subnet_full", "fragmented")
+BOUND = 14
+"""The most pods of a node that carries the decoy `max_pods`: more than any incident needs."""
 RECIPES = (
     Recipe(("target",), target),
     Recipe(("cooldown",), cooldown, Settings(warm_ip_target=1, minimum_ip_target=1)),
     Recipe(("eni_limit",), eni_limit, kind="t3.small", unfit=_TIGHT),
     Recipe(("max_pods",), max_pods, max_pods=6, unfit=_TIGHT),
-    Recipe(("subnet_full",), subnet_full, subnet="10.0.0.0/26"),
-    Recipe(("fragmented",), fragmented, PREFIXES, subnet="10.0.0.0/24", unfit=("metadata_lag", "attach_pending")),
+    Recipe(("subnet_full",), subnet_full, subnet="10.0.0.0/26", unfit=("max_pods", "eni_limit", "fragmented")),
+    Recipe(("fragmented",), fragmented, PREFIXES, subnet="10.0.0.0/24", unfit=_ONE_ENI),
     Recipe(("throttled",), failing("RequestLimitExceeded"), unfit=("throttled",)),
     Recipe(("api_error",), failing("InternalError"), unfit=("api_error",)),
     Recipe(("permission",), failing("UnauthorizedOperation"), unfit=("permission",)),
-    Recipe(("metadata_lag",), metadata_lag, unfit=("metadata_lag", "attach_pending")),
-    Recipe(("attach_pending",), attach_pending, unfit=("metadata_lag", "attach_pending")),
-    Recipe(("excluded_subnet",), excluded_subnet, unfit=("excluded_subnet",)),
+    Recipe(("metadata_lag",), metadata_lag, unfit=_ONE_ENI),
+    Recipe(("attach_pending",), attach_pending, unfit=_ONE_ENI),
+    Recipe(("excluded_subnet",), excluded_subnet, unfit=("excluded_subnet", "max_pods")),
     Recipe(("restart",), restart, unfit=("restart", "terminating")),
     Recipe(("terminating",), terminating, unfit=("terminating",)),
 )
@@ -374,11 +395,10 @@ SEVERAL = (
 
 def make(where: Path, recipe: Recipe, seed: int) -> Planted:
     """Live the incident; `seed` of 0 has no decoys, others have more and more of them."""
-    rig = Rig(
-        where, recipe.settings, kind=recipe.kind, subnet=recipe.subnet, max_pods=recipe.max_pods, seed=seed + 1
-    )  # fmt: skip
     fit = [name for name in DECOYS if name not in recipe.unfit and name not in recipe.causes]
-    chosen = rig.random.sample(fit, min(seed, len(fit)))
+    chosen = Random(f"{seed}/{recipe.causes}").sample(fit, min(seed, len(fit)))
+    max_pods = BOUND if "max_pods" in chosen else recipe.max_pods
+    rig = Rig(where, recipe.settings, kind=recipe.kind, subnet=recipe.subnet, max_pods=max_pods, seed=seed + 1)
     try:
         for name in chosen:
             DECOYS[name](rig)
