@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ipamd.core import events as ev
+from ipamd.core.blocks import Block
 from ipamd.core.events import Record
 from ipamd.core.evolve import fold
 from ipamd.core.plan import DECREASE_INTERVAL
@@ -23,8 +24,8 @@ from ipamd.core.pool_linux import (
     hold_on_eni,
     stats,
 )
-from ipamd.core.state import Block, Eni, State
-from ipamd.core.types import Instant, ip4, ip4_text
+from ipamd.core.state import Eni, State
+from ipamd.core.types import Instant, ip4
 from ipamd.journal.reading import StrPath, bounds, read
 
 from .past import Progress, Warn, begin, silent
@@ -170,12 +171,12 @@ def _block(state: State, index: _Index, eni: Eni, block: Block, now: Instant) ->
         return _told(state, now, name, kind, rule, fact, seqs, until)
 
     if block.assigned:
-        held = [(ip4_text(block.base + o), r.pod) for o, r in sorted(block.records.items()) if r.sandbox is not None]
+        held = [(block.address(o), r.pod) for o, r in sorted(block.records.items()) if r.sandbox is not None]
         pods = ", ".join(f"{pod.namespace}/{pod.name}" for _, pod in held[:3])
         more = f" and {len(held) - 3} more" if len(held) > 3 else ""
         return told("pods", f"{pods}{more} have addresses of it", _seqs(*(index.assigned.get(ip) for ip, _ in held)))
     if block not in freeable_blocks(state, eni, now):
-        released = [(at, ip4_text(block.base + offset)) for at, offset in block.cooling]
+        released = [(at, block.address(offset)) for at, offset in block.cooling]
         until = max(at for at, _ in released) + state.cooldown
         fact = f"addresses of it cool for {state.settings.ip_cooldown_period} s after their release"
         return told("cooling", fact, _seqs(*(index.released.get(ip) for _, ip in released)), until)
@@ -205,7 +206,7 @@ def _eni(state: State, index: _Index, eni: Eni, now: Instant) -> NotFreed:
 
     ready = index.ready.get(eni.eni)
     addresses = [
-        (ip4_text(block.base + offset), record)
+        (block.address(offset), record)
         for block in eni.blocks.values()
         for offset, record in sorted(block.records.items())
     ]

@@ -93,7 +93,7 @@ def _story(path: StrPath, arrival: Arrival, last: int, came: int) -> PodStory:
     if arrival.granted_at:
         held = [store.owners.get(arrival.sandbox) for store in state.stores.values()]
         block, offset = next(row for row in held if row is not None)
-        address = _text(block.base + offset)
+        address = block.address(offset)
         spans.append(Span("assign", f"{address} assigned", at, at, (end,)))
     reasons = [*arrival.reasons, ""]
     tries = zip(arrival.seqs, arrival.tries, reasons[: len(arrival.seqs)], strict=False)
@@ -108,12 +108,6 @@ def _story(path: StrPath, arrival: Arrival, last: int, came: int) -> PodStory:
         at - arrival.tries[0],
         came,
     )
-
-
-def _text(address: int) -> str:
-    from ipamd.core.types import ip4_text
-
-    return ip4_text(address)
 
 
 def _joined(spans: list[Span], span: Span) -> list[Span]:
