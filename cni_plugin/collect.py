@@ -92,7 +92,7 @@ def held(path: str, network: str) -> Iterator[tuple[tuple[str, str], Pod]]:
 
 def _clean(host: Host, log: Log) -> None:
     """Remove the rules of addresses to which the host has no route any more: a pod has its route before its rules."""
-    for six in (False, True):
+    for six in (False, True) if os.path.exists("/proc/net/if_inet6") else (False,):  # else: a kernel without IPv6
         result = iproute.batch(["rule show", "route show table main"], six=six, json=True)
         if result.failures:
             raise HostError(f"ip: {'; '.join(result.failures.values())}")
