@@ -27,7 +27,7 @@ PROG = "ipamd simulate"
 PARITY = "UPSTREAM_PARITY"
 PODS_MAX = 1_000_000
 LIMIT_SECONDS = LIMIT // SECOND
-ENI_COLUMNS = ("device", "ENI", "prefixes", "IPs", "pods", "why it stays")
+ENI_COLUMNS = ("card", "device", "ENI", "prefixes", "IPs", "pods", "why it stays")
 _EPILOG = """\
 Settled means: nothing in flight and no change for --settle virtual seconds;
 a pool that still changes 600 s after the last pod came or went is reported
@@ -213,8 +213,8 @@ def _values_of(argv: list[str], option: str) -> list[str]:
 def _show(scenario: Scenario, engine: Engine, settled: Settled, journal: str | None) -> None:
     out = output.console()
     pool = views.pool(engine.state, engine.now)
-    rows = [(eni.device, eni.eni, eni.prefixes, eni.ips, eni.pods, eni.stays or "-") for eni in pool.enis]
-    columns, cells = output.without_blank_columns(ENI_COLUMNS, rows, ("prefixes", "IPs"))
+    rows = [(eni.card, eni.device, eni.eni, eni.prefixes, eni.ips, eni.pods, eni.stays or "-") for eni in pool.enis]
+    columns, cells = output.without_blank_columns(ENI_COLUMNS, rows, ("card", "prefixes", "IPs"))
     title = f"{scenario.instance_type} in {scenario.subnet}, {scenario.pods} pods"
     title = f"{title}, {scenario.delete} deleted" if scenario.delete else title
     out.print(output.table(title, columns, cells, whole=("ENI",)))

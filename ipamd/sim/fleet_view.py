@@ -48,6 +48,8 @@ class NodeFacts(_Words, frozen=True, kw_only=True):
     """ENIs of its pool."""
     slots: tuple[int, ...] | UnsetType = UNSET
     """Slots in use of each attached ENI by device number, as EC2 has it; the primary address is one."""
+    ipv6_slots: tuple[int, ...] | UnsetType = UNSET
+    """The same for IPv6: an address or a /80 is one."""
     prefixes: int | UnsetType = UNSET
     ips: int | UnsetType = UNSET
     """Single secondary addresses."""
@@ -61,6 +63,7 @@ class NodeFacts(_Words, frozen=True, kw_only=True):
     """The most at any moment so far at which the fleet had settled."""
     pods_on_prefixes: int | UnsetType = UNSET
     pods_on_ips: int | UnsetType = UNSET
+    pods_on_ipv6: int | UnsetType = UNSET
     stranded: int | UnsetType = UNSET
     """Pods that run with an address of which the daemon knows nothing."""
     waited: int | UnsetType = UNSET
@@ -189,6 +192,7 @@ def _node(fleet: Fleet, node: FleetNode, texts: tuple[str, ...]) -> NodeFacts:
         slots_per_eni=limits.ips_per_eni,
         enis=len(pool.enis),
         slots=tuple(eni.slots for eni in attached),
+        ipv6_slots=tuple(eni.ipv6_slots for eni in attached),
         prefixes=sum(eni.prefixes for eni in pool.enis),
         ips=sum(eni.ips for eni in pool.enis),
         total_ips=pool.total_ips,
@@ -197,6 +201,7 @@ def _node(fleet: Fleet, node: FleetNode, texts: tuple[str, ...]) -> NodeFacts:
         cooling=pool.cooling,
         most_unused=node.most_unused,
         pods_on_prefixes=sum(not pod.block.endswith("/32") for pod in held),
+        pods_on_ipv6=sum(":" in pod.address for pod in held),
         pods_on_ips=sum(pod.block.endswith("/32") for pod in held),
         stranded=sum(pod.address not in known for pod in running),
         waited=sum(wait > 0 for wait in node.waits),

@@ -129,7 +129,7 @@ class Meter:
         seconds = (self.end - self.begin) / SECOND
         held, assigned = self._held_time / _HOUR, self._assigned_time / _HOUR
         return Life(
-            enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods) for eni in pool.enis),
+            enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods, eni.card) for eni in pool.enis),
             total_ips=pool.total_ips,
             assigned=pool.assigned,
             unused=pool.unused,

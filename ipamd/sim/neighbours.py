@@ -11,6 +11,7 @@ from typing import Final
 from ipamd.core.calls import Failed, Lost
 from ipamd.core.types import PREFIX_SIZE, Instant, ip4_text
 from ipamd.ec2 import answers
+from ipamd.ec2.networks import next_ipv6
 from ipamd.ec2.requests import (
     CreateNetworkInterface,
     CreateSubnet,
@@ -91,11 +92,15 @@ def terminate(vpc: Vpc, instance: str, now: Instant) -> None:
             ask(vpc, DeleteNetworkInterface(eni=eni), now)
 
 
-def make_subnet(vpc: Vpc, cidr: str, around: str = "") -> str:
-    """A fresh cloud gets its VPC (by default the /16 around the subnet) and its subnet, whose id is returned."""
+def make_subnet(vpc: Vpc, cidr: str, around: str = "", ipv6: bool = False) -> str:
+    """A fresh cloud gets its VPC (by default the /16 around the subnet) and its subnet, whose id is returned.
+
+    With `ipv6` the VPC has a /56 too, and the subnet the first /64 of it.
+    """
     network = around or str(subnet_network(cidr).supernet(new_prefix=16))
-    made = ask(vpc, CreateVpc(cidr=network), 0)
+    made = ask(vpc, CreateVpc(cidr=network, ipv6=ipv6), 0)
     assert isinstance(made, answers.Vpc)
-    subnet = ask(vpc, CreateSubnet(vpc=made.vpc, cidr=cidr), 0)
+    wide = next_ipv6(vpc, vpc.vpcs[made.vpc])
+    subnet = ask(vpc, CreateSubnet(vpc=made.vpc, cidr=cidr, ipv6_cidr=wide), 0)
     assert isinstance(subnet, answers.Subnet)
     return subnet.subnet

@@ -58,13 +58,14 @@ class Scenario(msgspec.Struct, frozen=True):
     seed: int = 1
 
 
-class EniCount(msgspec.Struct, frozen=True):
-    """One ENI: its /28s, its single secondary addresses (primary excluded), its pods."""
+class EniCount(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One ENI: its prefixes, its single secondary addresses (primary excluded), its pods, its network card."""
 
     device: int
     prefixes: int
     ips: int
     pods: int
+    card: int = 0
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ def summary(engine: Engine, began: int, settled: bool, refusals: Mapping[str, in
     pool = views.pool(engine.state, engine.now)
     seconds = round((engine.now - began) / SECOND, 3)
     return Settled(
-        enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods) for eni in pool.enis),
+        enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods, eni.card) for eni in pool.enis),
         total_ips=pool.total_ips,
         assigned=pool.assigned,
         unused=pool.unused,

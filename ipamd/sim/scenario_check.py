@@ -146,6 +146,11 @@ def settings_of(instance_type: str, env: Mapping[str, str | int | bool], version
     return checked.settings
 
 
+def speaks_ipv6(scenario: ScenarioFile) -> bool:
+    """Whether a node of it is an IPv6 node, so that the VPC must have IPv6."""
+    return any(settings_of(spec.type, spec.env, "", f"nodes[{n}]").ipv6 for n, spec in enumerate(scenario.nodes))
+
+
 def knows_prefixes(version: str, key: str = "") -> bool:
     """Whether this version of the VPC CNI delegates prefixes; "" is the newest. Raises `Wrong`."""
     if not version:

@@ -22,7 +22,7 @@ from ipamd.ec2.vpc import apply
 from . import neighbours
 from .fleet import DRAIN_LIMIT, Fleet, FleetPod
 from .fleet_view import Facts, facts
-from .scenario_check import knows_prefixes, max_pods_of, node_names, settings_of
+from .scenario_check import knows_prefixes, max_pods_of, node_names, settings_of, speaks_ipv6
 from .scenario_file import (
     AddPods,
     Assign,
@@ -83,7 +83,7 @@ class _Running:
         config = scenario.config
         cloud = VpcSettings(seed=config.seed, placement=config.placement, metadata_lag=METADATA_LAG[config.latency])
         vpc = Vpc(cloud)
-        subnet = neighbours.make_subnet(vpc, scenario.subnet, config.vpc)
+        subnet = neighbours.make_subnet(vpc, scenario.subnet, config.vpc, ipv6=speaks_ipv6(scenario))
         retry = int(config.retry_seconds * SECOND)
         self._fleet = Fleet(vpc, subnet, latency=config.latency, seed=config.seed, retry=retry)
         self._began = self._fleet.now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 import msgspec
 from hypothesis import HealthCheck, Phase, settings
@@ -19,16 +19,18 @@ from ipamd.core.evolve import fold
 from ipamd.core.plan import plan
 from ipamd.core.settings import Quirks, Settings
 from ipamd.core.state import State
-from ipamd.core.types import MS, SECOND, Pod, Sandbox, ip4_text
+from ipamd.core.types import MS, SECOND, Pod, Sandbox
 from ipamd.ec2.latency import Latency
 from ipamd.ec2.state import VpcSettings
 from ipamd.ec2.vpc import make_vpc, node_of
 from ipamd.sim.engine import EPOCH, Engine
 
+from .cards_world import TWO_CARDS
+
 STRICT = Quirks(**{name: True for name in Quirks.__struct_fields__})
 ACTIONS = (
     "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
-    "ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface",
+    "ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface", "AssignIpv6Addresses",
     "DescribeNetworkInterfaces", "DescribeInstances", "DescribeSubnets", "FindNetworkInterfaces", "ReadMetadata",
 )  # fmt: skip
 CODES = ("InsufficientCidrBlocks", "InsufficientFreeAddressesInSubnet", "PrivateIpAddressLimitExceeded",
@@ -45,7 +47,10 @@ pool_settings = st.builds(
     ip_cooldown_period=st.sampled_from([0, 30, 30, 90]),
     subnet_discovery=st.booleans(),
     quirks=st.sampled_from([Quirks(), Quirks(), STRICT]),
+    multi_nic=st.booleans(),
 )
+node_kinds = st.sampled_from(["t3.small", "t3.small", "c5.large", TWO_CARDS, "ipv6"])
+"""Instance types; or one that serves IPv6."""
 
 
 class Life(RuleBasedStateMachine):
@@ -54,25 +59,34 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[Record] = []
-        self.held: dict[Sandbox, str] = {}
+        self.held: dict[Sandbox, tuple[str, ...]] = {}
+        self.ipv6 = False
         self.released: dict[str, int] = {}
         self.serial = 0
 
     @initialize(
         chosen=pool_settings,
-        instance_type=st.sampled_from(["t3.small", "t3.small", "c5.large"]),
+        kind=node_kinds,
         subnet=st.sampled_from(["10.0.0.0/24", "10.0.0.0/26", "10.0.0.0/20"]),
         latency=st.sampled_from(["none", "realistic"]),
         seed=st.integers(0, 2**16),
     )
-    def begin(self, chosen: Settings, instance_type: str, subnet: str, latency: str, seed: int) -> None:
+    def begin(self, chosen: Settings, kind: str, subnet: str, latency: str, seed: int) -> None:
         lag = 1500 * MS if latency == "realistic" else 0
-        vpc = make_vpc(VpcSettings(seed=seed, metadata_lag=lag), instance_type=instance_type, subnet=subnet, now=EPOCH)
+        self.ipv6 = kind == "ipv6"
+        cloud = VpcSettings(seed=seed, metadata_lag=lag)
+        instance_type = TWO_CARDS if self.ipv6 else kind
+        vpc = make_vpc(cloud, instance_type=instance_type, subnet=subnet, now=EPOCH, ipv6=self.ipv6)
+        chosen = self.of_family(chosen)
         node = msgspec.structs.replace(node_of(vpc), max_pods=10_000)
         answers = Latency("realistic" if latency == "realistic" else "none", seed)
         self.engine = Engine(vpc, chosen, node, latency=answers, sink=self.written)
         self.engine.start(seed)
         self.wait_ready()
+
+    def of_family(self, chosen: Settings) -> Settings:
+        """The settings as a node of this family has them."""
+        return msgspec.structs.replace(chosen, ipv6=True, prefix_delegation=True) if self.ipv6 else chosen
 
     def written(self, record: Record) -> None:
         """After each record: the invariants, and nothing assigned that the cloud does not have on this node."""
@@ -86,8 +100,8 @@ class Life(RuleBasedStateMachine):
 
     def block_left(self, event: CidrRemoved, at: int) -> None:
         """What the pool gives back has cooled; what the cloud took may come again at any time."""
-        network = IPv4Network(event.cidr)
-        inside = [address for address in self.released if IPv4Address(address) in network]
+        network = ip_network(event.cidr)
+        inside = [address for address in self.released if ip_address(address) in network]
         if event.why in ("restart", "resync") or self.engine.settings.quirks.cooling_released_by_scale_down:
             for address in inside:
                 del self.released[address]
@@ -115,11 +129,31 @@ class Life(RuleBasedStateMachine):
                 self.granted(sandbox, answer)
 
     def granted(self, sandbox: Sandbox, answer: Assigned) -> None:
-        assert answer.address not in self.held.values()
-        last = self.released.get(answer.address)
-        if last is not None:
-            assert self.engine.now - last > self.engine.state.cooldown, "the cooldown was not respected"
-        self.held[sandbox] = answer.address
+        for address in addresses(answer):
+            assert all(address not in held for held in self.held.values())
+            last = self.released.get(address)
+            if last is not None:
+                assert self.engine.now - last > self.engine.state.cooldown, "the cooldown was not respected"
+        self.held[sandbox] = addresses(answer)
+
+    @precondition(lambda self: self.engine.settings.multi_nic)
+    @rule()
+    def add_multi_nic(self) -> None:
+        """A pod that wants an address of each card; one that was refused is deleted, as the runtime does."""
+        self.serial += 1
+        sandbox = Sandbox("aws-cni", f"m{self.serial}", "eth0")
+        answer = self.engine.submit(AddNetwork(sandbox, Pod("default", f"pod-{self.serial}"), multi_nic=True))
+        assert isinstance(answer, Assigned | Refused)
+        if isinstance(answer, Assigned):
+            assert len(addresses(answer)) == len(self.engine.state.cards)
+            self.granted(sandbox, answer)
+            return
+        for store in self.engine.state.stores.values():
+            if sandbox in store.owners:
+                block, offset = store.owners[sandbox]
+                self.released[block.address(offset)] = self.engine.now
+        self.engine.submit(DelNetwork(sandbox, "SetupNSFailed"))
+        assert all(sandbox not in store.owners for store in self.engine.state.stores.values())
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), count=st.integers(1, 12))
@@ -128,17 +162,19 @@ class Life(RuleBasedStateMachine):
         for _ in range(min(count, len(self.held))):
             sandbox = data.draw(st.sampled_from(sorted(self.held, key=lambda s: s.container)))
             answer = self.engine.submit(DelNetwork(sandbox, "PodDeleted"))
-            address = self.held.pop(sandbox)
-            assert isinstance(answer, Released) and answer.address == address
-            self.released[address] = self.engine.now
+            expected = self.held.pop(sandbox)
+            assert isinstance(answer, Released) and addresses(answer) == expected
+            self.released |= dict.fromkeys(expected, self.engine.now)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         """The same ADD again gives the same address (DM-30)."""
         sandbox = data.draw(st.sampled_from(sorted(self.held, key=lambda s: s.container)))
+        if self.engine.settings.quirks.repeated_add_per_store:
+            return  # it may get another one there
         answer = self.engine.submit(AddNetwork(sandbox))
-        assert isinstance(answer, Assigned) and answer.repeated and answer.address == self.held[sandbox]
+        assert isinstance(answer, Assigned) and answer.repeated and answer.address == self.held[sandbox][0]
 
     @rule(seconds=st.sampled_from([0.1, 1, 2.5, 5, 31, 61, 130]))
     def wait(self, seconds: float) -> None:
@@ -150,7 +186,7 @@ class Life(RuleBasedStateMachine):
         """EC2 refuses something soon."""
         self.engine.vpc.faults.fail_next(action, code, times=times)
 
-    @rule(action=st.sampled_from(ACTIONS[:7]), effect=st.booleans())
+    @rule(action=st.sampled_from(ACTIONS[:8]), effect=st.booleans())
     def lose(self, action: str, effect: bool) -> None:
         """An answer of EC2 gets lost, with or without the effect."""
         self.engine.vpc.faults.lose_next(action, effect=effect)
@@ -162,14 +198,14 @@ class Life(RuleBasedStateMachine):
         self.engine.vpc.faults.clear()
         now, cooldown = self.engine.now, self.engine.state.cooldown
         self.released = {address: at for address, at in self.released.items() if now - at <= cooldown}
-        self.engine.settings = msgspec.structs.replace(chosen, quirks=quirks)
+        multi_nic = self.engine.settings.multi_nic
+        self.engine.settings = self.of_family(msgspec.structs.replace(chosen, quirks=quirks, multi_nic=multi_nic))
         if quirks.restart_forgets:
             self.released.clear()
         self.engine.start(self.serial)
         self.wait_ready()
         if quirks.restart_trusts_metadata:
-            owners = self.engine.state.stores[0].owners
-            self.held = {sandbox: address for sandbox, address in self.held.items() if sandbox in owners}
+            self.held = {sandbox: held for sandbox, held in self.owned().items() if sandbox in self.held}
 
     @invariant()
     def nothing_assigned_that_the_cloud_lacks(self) -> None:
@@ -178,7 +214,7 @@ class Life(RuleBasedStateMachine):
             return
         for eni in self.engine.state.enis.values():
             row = self.engine.vpc.enis.get(eni.eni)
-            there = {*(row.addresses if row else ()), *(row.prefixes if row else ())}
+            there = {*(row.addresses + row.prefixes + row.ipv6_prefixes if row else ())}
             for cidr, block in eni.blocks.items():
                 if block.assigned:
                     assert row is not None and cidr.removesuffix("/32") in there, f"{cidr} is not on {eni.eni}"
@@ -188,8 +224,15 @@ class Life(RuleBasedStateMachine):
         """What callers were told is what State holds."""
         if not hasattr(self, "engine"):
             return
-        owners = self.engine.state.stores[0].owners
-        assert {s: ip4_text(block.base + offset) for s, (block, offset) in owners.items()} == self.held
+        assert self.owned() == self.held
+
+    def owned(self) -> dict[Sandbox, tuple[str, ...]]:
+        """What State holds, by sandbox, in the order of the cards."""
+        owned: dict[Sandbox, tuple[str, ...]] = {}
+        for store in self.engine.state.stores.values():
+            for sandbox, (block, offset) in store.owners.items():
+                owned[sandbox] = (*owned.get(sandbox, ()), block.address(offset))
+        return owned
 
     def teardown(self) -> None:
         """Replay equals live, every cause decides again what was recorded, and the plan comes to rest."""
@@ -223,6 +266,11 @@ class Life(RuleBasedStateMachine):
         started = {event.call_id for event in events if isinstance(event, CallStarted)}
         ended = [event for event in events if isinstance(event, CallEnded)]
         return started <= {event.call_id for event in ended if event.code in INSUFFICIENT_CODES}
+
+
+def addresses(answer: Assigned | Released) -> tuple[str, ...]:
+    """Of every card, in their order."""
+    return (answer.address, *(other.address for other in answer.others))
 
 
 def flaps(chosen: Settings) -> bool:

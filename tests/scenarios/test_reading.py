@@ -56,6 +56,10 @@ def node(**members: object) -> dict[str, object]:
         ({"nodes": [node(env={"WARM_IP_TARGT": 1})]}, "nodes[0].env.WARM_IP_TARGT: no such variable; did you mean"),
         ({"nodes": [node(env={"WARM_IP_TARGET": "x"})]}, 'nodes[0].env: WARM_IP_TARGET="x": want an integer >= 0'),
         ({"nodes": [node(env={"ENABLE_IPv6": True})]}, "nodes[0].env: ENABLE_IPv4=true and ENABLE_IPv6=true"),
+        (
+            {"nodes": [node(env={"ENABLE_IPv4": False, "ENABLE_IPv6": True})]},  # L-05: it cannot be left out there
+            "nodes[0].env: ENABLE_PREFIX_DELEGATION=false: want true with ENABLE_IPv6",
+        ),
         ({"nodes": [node(env={"WARM_IP_TARGET": [1]})]}, "nodes[0].env[...]: is array; want bool | int | str"),
         ({"nodes": [node(kubelet_args="--max-pods=2")]}, "nodes[0].kubelet_args: --max-pods is '2'; want a number"),
         ({"nodes": [node(kubelet_args="--max-pods=many")]}, "nodes[0].kubelet_args: --max-pods is 'many'; want"),

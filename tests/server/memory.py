@@ -33,6 +33,7 @@ NODE = Node(
     region="us-west-2",
     primary_eni="eni-0",
     primary_ip="192.168.1.10",
+    primary_ip6="2600:1f13::1",
     enis_max=3,
     ips_per_eni=4,
 )
