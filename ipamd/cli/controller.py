@@ -20,6 +20,8 @@ from ipamd.config import ConfigError, load
 from ipamd.core.settings import windows_quirks
 from ipamd.core.state import State
 from ipamd.core.windows_commands import OpenController
+from ipamd.ec2.branch_limits import BRANCHES, BranchLimitsError
+from ipamd.ec2.branch_limits import read as read_limits
 from ipamd.ec2.cloudlog import CloudError
 from ipamd.ec2.fleet import Fleet
 from ipamd.ec2.latency import PROFILES
@@ -77,7 +79,8 @@ def main(argv: list[str]) -> int:
         _check_addresses(args)
         return asyncio.run(_serve(args))
     except (
-        StartError, ConfigError, CloudError, JournalError, ListenError, NoCluster, LeadershipLost, Ec2Error, Ec2Lost,
+        StartError, BranchLimitsError, ConfigError, CloudError, JournalError, ListenError, NoCluster, LeadershipLost,
+        Ec2Error, Ec2Lost,
     ) as error:  # fmt: skip
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, WrongOption) else 1
@@ -103,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
         "--enable-windows-prefix-delegation", type=_flag, nargs="?", const=True, default=True, metavar="BOOL",
         help="whether prefixes may be delegated at all (default true)",
     )  # fmt: skip
+    made.add_argument("--limits", type=Path, metavar="FILE", help='branch interfaces by type: {"m6i.large": 9}')
     made.add_argument("--leader-elect", action=argparse.BooleanOptionalAction, default=True, help="stand for election")
     made.add_argument("--identity", default="", metavar="NAME", help="of this replica (default: host and process)")
     for name, default, what in (
@@ -173,6 +177,7 @@ def _check_addresses(args: argparse.Namespace) -> None:
 
 
 async def _serve(args: argparse.Namespace) -> int:
+    limits = BRANCHES if args.limits is None else read_limits(args.limits)
     quirks = windows_quirks(load({"UPSTREAM_PARITY": os.environ.get("UPSTREAM_PARITY", "")}, []).quirks)
     log = open_log("stderr", cast(Level, args.log_level))
     try:
@@ -189,6 +194,7 @@ async def _serve(args: argparse.Namespace) -> int:
     controller = Controller(
         cluster, election, clock, start, args.cluster_name,
         version=_version(),
+        branch_limits=limits,
         rates=Rates(args.user_client_qps, args.user_client_burst, args.api_server_qps, args.api_server_burst),
         limits=Limits(snapshot_every=args.snapshot_every, keep=parse_keep(args.journal_keep)),
         warn=_log.warning,

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from .branch_calls import BranchCall, BranchResult
 from .cluster_calls import ClusterCall, InstanceFacts
 from .kube import KubeCall, KubeLook, KubeView
 from .types import CidrText, EniId, Instant, IpText, Ipv4Text
@@ -164,7 +165,7 @@ Ec2Call: TypeAlias = (
     | CreateTags
 )
 HostCall: TypeAlias = SetUpHost | SetUpEni | TearDownEni | PrunePodRules | RefreshPodRules
-Call: TypeAlias = Ec2Call | HostCall | KubeCall | ClusterCall
+Call: TypeAlias = Ec2Call | HostCall | KubeCall | ClusterCall | BranchCall
 
 
 # ---- what a call gave back -----------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ class Done(_Tagged, frozen=True, tag=True):
     """Result of a call that returns nothing of interest."""
 
 
-Result: TypeAlias = CreatedEni | Attached | Granted | Done | InstanceFacts
+Result: TypeAlias = CreatedEni | Attached | Granted | Done | InstanceFacts | BranchResult
 
 
 class Succeeded(_Tagged, frozen=True, tag=True):

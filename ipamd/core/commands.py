@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from .branch_events import BranchCommand
 from .calls import Failed, Look, Outcome, View
 from .kube import KubeNode, KubePod
 from .settings import Node, Settings
@@ -20,7 +21,7 @@ Lane: TypeAlias = Literal["pool", "watch", "purge", "leaks", "trunk"]
 the hourly search for leaked ENIs (EC2-41), the feature that asks for a trunk ENI (SGP-7)."""
 
 
-CallLane: TypeAlias = Lane | Literal["side", "node", "pod", "secondary", "prefix"]
+CallLane: TypeAlias = Lane | Literal["side", "node", "pod", "secondary", "prefix", "pod-eni"]
 """Where a call belongs: a lane that waits for it, nobody ("side"), or the workers of a controller's nodes."""
 
 
@@ -139,7 +140,7 @@ Command: TypeAlias = (
     | Settle
     | Terminate
     | KubeNodeSeen
-    | WindowsCommand
+    | WindowsCommand | BranchCommand
     | Imported
 )
 

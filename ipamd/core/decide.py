@@ -10,8 +10,9 @@ from typing import assert_never
 
 import msgspec
 
-from . import assign, fill, grow, init, leaks, plan, resync, shed, trunk, watch, windows_decide
+from . import assign, branch_decide, fill, grow, init, leaks, plan, resync, shed, trunk, watch, windows_decide
 from . import events as ev
+from .branch_events import BranchDue, BranchPodGone, BranchPodSeen, CooldownSeen, TrunkGone, TrunkSeen
 from .calls import Call, Failed, Lost, Outcome, Succeeded
 from .cluster import unpermitted
 from .commands import (
@@ -68,6 +69,8 @@ def decide(state: State, command: Command, now: Instant) -> Decision:
             return Decision(() if state.terminating else (ev.Terminating(),))
         case Imported():
             return Decision()
+        case CooldownSeen() | TrunkSeen() | TrunkGone() | BranchPodSeen() | BranchPodGone() | BranchDue():
+            return Decision(tuple(branch_decide.decide(state, command, now)))
         case _:
             draft, told = windows_decide.decide(state, command, now)
             return Decision(tuple(draft.events), told)
@@ -225,6 +228,8 @@ def _settle(state: State, command: Settle, now: Instant) -> list[ev.Event]:
         return []
     outcome = command.outcome
     ended = _ended(command.call_id, outcome)
+    if running.lane == "pod-eni":
+        return branch_decide.settle(state, running, ended, outcome, now)
     if running.node:
         return windows_decide.settle(state, running, ended, outcome, now).events
     led = _led(state, running, ended, outcome, now)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from .branch_events import BranchEvent
 from .calls import Call
 from .commands import CallLane, Command, Lane, Restored
 from .kube import KubeNode
@@ -322,6 +323,7 @@ Event: TypeAlias = (
     | InitFailed
     | Terminating
     | WindowsEvent
+    | BranchEvent
 )
 
 

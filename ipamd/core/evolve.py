@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from . import branch_state, windows_fold
 from . import events as ev
 from . import windows_events as we
-from . import windows_fold
 from .blocks import Address, restock
+from .branch_events import BranchEvent
 from .calls import CreateNetworkInterface
 from .kube import RecordEvent
 from .state import (
@@ -130,8 +131,12 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
             state.phase = "failed"
         case ev.Terminating():
             state.terminating = True
+        case _ if isinstance(event, BranchEvent):
+            branch_state.change(state.trunks, event, at)
         case _:
             windows_fold.change(state.windows, event, at)
+            if isinstance(event, we.ControllerOpened):
+                state.trunks = branch_state.Trunks()  # found anew, as the pools are
             if isinstance(event, we.NodeKnown | we.NodeForgotten | we.NodeInitialised):
                 _forget_jobs(state, event.node)
 
@@ -185,6 +190,9 @@ def _lane(state: State, name: str) -> Lane:
 def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
     state.calls[event.call_id] = Running(event.call, event.lane, at, event.node)
     state.next_call = event.call_id + 1
+    if event.lane == "pod-eni":
+        branch_state.call_started(state.trunks, event.node, event.call)
+        return
     if event.node:
         windows_fold.call_started(state.windows, event.node, event.lane, event.call, at)
         return
@@ -196,7 +204,7 @@ def _call_started(state: State, event: ev.CallStarted, at: Instant) -> None:
 
 def _call_ended(state: State, event: ev.CallEnded, at: Instant) -> None:
     running = state.calls.pop(event.call_id, None)
-    if running is not None and running.node:
+    if running is not None and running.node and running.lane != "pod-eni":
         windows_fold.call_ended(state.windows, running.node, running.lane, running.call, at)
         return
     for lane in (state.pool, state.watch, state.leaks, state.trunk):

@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from . import windows_snapshot
+from . import branch_state, windows_snapshot
 from .blocks import Address, restock
+from .branch_state import Trunks
 from .commands import Restored
 from .kube import KubeNode
 from .settings import Node, Settings
@@ -93,6 +94,8 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     """Absent in snapshots of before there was a cleaner."""
     windows: windows_snapshot.FrozenCluster | None = None
     """Absent where no controller of Windows nodes ever ran."""
+    trunks: Trunks | None = None
+    """Absent where no node carries a trunk."""
     restored: tuple[Restored, ...] = ()
     cards: tuple[int, ...] = (0,)
     counted: dict[EniId, int] | None = None
@@ -143,6 +146,7 @@ def freeze(state: State, copy: bool = False) -> Frozen:
         watch=_freeze_lane(state.watch),
         leaks=_freeze_lane(state.leaks),
         windows=windows_snapshot.freeze(state.windows),
+        trunks=None if state.trunks == Trunks() else branch_state.copied(state.trunks),
         counted=dict(state.counted),
         trunk=_freeze_lane(state.trunk),
         warned=dict(state.warned),
@@ -201,6 +205,7 @@ def thaw(frozen: Frozen) -> State:
     for eni in frozen.enis:
         _thaw_eni(state, eni)
     state.windows = windows_snapshot.thaw(frozen.windows)
+    state.trunks = Trunks() if frozen.trunks is None else branch_state.copied(frozen.trunks)
     reindex(state)
     return state
 

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from .blocks import RANK_BITS, Address, Block, service_key, touch
+from .branch_state import Trunks
 from .calls import Call
 from .commands import CallLane, Restored
 from .kube import KubeNode
@@ -181,6 +182,7 @@ class State:
         self.restored: tuple[Restored, ...] = ()
         """Rows of a checkpoint until the node is ready: by then each has become an assignment, or was dropped."""
         self.windows = Cluster()
+        self.trunks = Trunks()
 
     @property
     def ec2_silent(self) -> bool:

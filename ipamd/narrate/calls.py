@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from ipamd.core import events as ev
+from ipamd.core.branch_calls import DropBranch, MakeBranch, OpenTrunk
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
     AssignIpv6Addresses,
@@ -26,7 +27,7 @@ from ipamd.core.calls import (
 )
 from ipamd.core.kube import AddFeature, ClearPodIp, RecordEvent, SetPodIp
 
-from . import windows
+from . import branches, windows
 from .line import Line, listed
 
 
@@ -75,6 +76,8 @@ def begun(call: Call) -> list[Line]:
             return [Line("warn", f"Kubernetes event {call.reason} of {call.action} is recorded")]
         case RefreshPodRules():
             return [Line("debug", f"Rules of {len(call.pods)} recovered pods are set up again")]
+        case OpenTrunk() | MakeBranch() | DropBranch():
+            return [branches.asked(call)]
         case _:
             return [windows.asked(call)]
 

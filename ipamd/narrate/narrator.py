@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
 from ipamd.core import events as ev
+from ipamd.core.branch_events import BranchEvent
 from ipamd.core.commands import DelNetwork
 from ipamd.core.state import State
 from ipamd.core.types import SECOND, Instant, Pod, Sandbox
 from ipamd.core.windows_events import WindowsEvent
 
-from . import calls, requests, windows
+from . import branches, calls, requests, windows
 from .line import Line, duration, listed, second_text
 from .tally import Tally
 
@@ -99,6 +100,8 @@ class Narrator:
             case ev.PurgeDue():
                 return self._purge_due(event)
             case _:
+                if isinstance(event, BranchEvent):
+                    return branches.words(event)
                 return windows.words(event) if isinstance(event, WindowsEvent) else _plain(event)
 
     def _assigned(self, event: ev.AddressAssigned) -> list[Line]:

@@ -12,19 +12,22 @@ several tenures; each begins with `ControllerOpened`, and what the cluster and E
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from ipamd.core import branch_state
 from ipamd.core import events as ev
+from ipamd.core.branch_events import BranchDue
 from ipamd.core.calls import Outcome
 from ipamd.core.commands import Command, Settle
 from ipamd.core.state import State
-from ipamd.core.types import CallId
+from ipamd.core.types import CallId, Instant
 from ipamd.core.windows_commands import NodeGone, OpenController, WindowsDue
 from ipamd.core.windows_config import conditions
 from ipamd.core.windows_decide import unseen
 from ipamd.core.windows_events import Announced
 from ipamd.core.windows_state import next_due
+from ipamd.ec2.branch_limits import BRANCHES
 from ipamd.ec2.fleet import Fleet
 from ipamd.journal.errors import JournalError
 from ipamd.journal.journal import Journal
@@ -32,6 +35,7 @@ from ipamd.k8s.control import ControlCluster
 from ipamd.k8s.control_views import ControlledNode, Note
 from ipamd.k8s.lease import Election
 
+from .branch_asks import BranchAsks
 from .clock import Clock, Timer
 from .cni_nodes import CniNodes
 from .controller_performer import ControllerPerformer
@@ -89,6 +93,7 @@ class Controller:
         cluster_name: str,
         *,
         version: str = "",
+        branch_limits: Mapping[str, int] = BRANCHES,
         rates: Rates = Rates(),  # noqa: B008 - immutable
         limits: Limits | None = None,
         warn: Callable[[str], None] = lambda _: None,
@@ -111,6 +116,8 @@ class Controller:
         self._clock = clock
         self._start = start
         self._version = version
+        self._cluster_name = cluster_name
+        self._branch_limits = branch_limits
         self._rates = rates
         self._limits = limits or Limits()
         self._warn = warn
@@ -204,9 +211,10 @@ class Controller:
         )  # fmt: skip
         datastore.on_bug = self._fail
         asks = FleetAsks(opened.fleet, clock, Bucket(clock, rates.ec2_qps, rates.ec2_burst))
+        branches = BranchAsks(asks, clock, self._cluster_name, self._branch_limits)
         self.lanes = Lanes(self.tasks.spawn)
         self.performer = ControllerPerformer(
-            asks, self.cluster, clock, self.lanes, self._settled,
+            asks, branches, self.cluster, clock, self.lanes, self._settled,
             Bucket(clock, rates.api_qps, rates.api_burst), Bucket(clock, rates.api_qps, rates.api_burst),
         )  # fmt: skip
         self.performer.warn = self._warn
@@ -240,17 +248,24 @@ class Controller:
         datastore = self.datastore
         assert datastore is not None
         for _ in range(CHAIN_MAX):
-            due = next_due(self.state.windows)
+            due, command = self._next()
             if due is None or due > max(self._clock.now(), self.state.at):
                 return
             before = self.state.seq
-            datastore.apply(WindowsDue())
+            datastore.apply(command)
             assert self.state.seq != before, f"a moment at {due} never passes"
         raise AssertionError("the moments that are due never end")
 
+    def _next(self) -> tuple[Instant | None, Command]:
+        """The earliest moment of all pools and all trunks, and what to say then."""
+        pools, trunks = next_due(self.state.windows), branch_state.next_due(self.state.trunks)
+        if trunks is not None and (pools is None or trunks < pools):
+            return trunks, BranchDue()
+        return pools, WindowsDue()
+
     def _arm(self) -> None:
         """One timer for the earliest moment of all nodes."""
-        due = next_due(self.state.windows)
+        due, _ = self._next()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.call_at(due, self._ring) if due is not None else None

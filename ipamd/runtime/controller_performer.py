@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
 from ipamd.core import events as ev
+from ipamd.core.branch_calls import DropBranch, MakeBranch, OpenTrunk
 from ipamd.core.calls import (
     AssignPrivateIpAddresses,
     Call,
@@ -28,6 +29,7 @@ from ipamd.core.types import CallId
 from ipamd.k8s.control_views import ControlledNode, ControlledPod, Note
 from ipamd.k8s.port import ClusterError, ClusterLost
 
+from .branch_asks import BranchAsks
 from .clock import Clock
 from .fleet_asks import FleetAsks, spread
 from .pace import Bucket, Lanes
@@ -68,13 +70,15 @@ class ControllerPerformer:
     """Performs calls in lanes; `on_write` hears of every write."""
 
     def __init__(
-        self, asks: FleetAsks, writes: Writes, clock: Clock, lanes: Lanes, settled: Settled, api: Bucket, notes: Bucket
-    ) -> None:
+        self, asks: FleetAsks, branches: BranchAsks, writes: Writes, clock: Clock, lanes: Lanes, settled: Settled,
+        api: Bucket, notes: Bucket,
+    ) -> None:  # fmt: skip
         self.on_write: Callable[[Written], None] = lambda _: None
         self.on_job: Callable[[str, str], None] = lambda lane, what: None
         """Lane and one of submitted, completed, failed, missing (WIN-126)."""
         self.warn: Callable[[str], None] = lambda _: None
         self._asks = asks
+        self._branches = branches
         self._writes = writes
         self._clock = clock
         self._lanes = lanes
@@ -116,6 +120,15 @@ class ControllerPerformer:
                 return granted if isinstance(granted, Failed | Lost) else Succeeded(granted)
             case UnassignPrivateIpAddresses():
                 return await self._asks.unassign(call, call_id) or Succeeded(Done())
+            case OpenTrunk():
+                trunk = await self._branches.open_trunk(call, call_id)
+                return trunk if isinstance(trunk, Failed | Lost) else Succeeded(trunk)
+            case MakeBranch():
+                made = await self._branches.make(call, call_id)
+                return made if isinstance(made, Failed | Lost) else Succeeded(made)
+            case DropBranch():
+                dropped = await self._branches.drop(call, call_id)
+                return dropped if isinstance(dropped, Failed | Lost) else Succeeded(dropped)
             case ReadInstance():
                 facts = await self._asks.instance(call.instance, call_id)
                 return facts if isinstance(facts, Failed | Lost) else Succeeded(facts)

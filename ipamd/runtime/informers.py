@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
+from ipamd.core.branch_calls import POD_ENI
+from ipamd.core.branch_events import BranchPod, BranchPodGone, BranchPodSeen, CooldownSeen, TrunkGone, TrunkSeen
 from ipamd.core.cluster_calls import PRIVATE_IPV4
 from ipamd.core.commands import Command
 from ipamd.core.security_groups import SecurityGroupPolicy, matching_groups
@@ -42,6 +44,7 @@ TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/in
 TRUNK_LABEL: Final = "vpc.amazonaws.com/has-trunk-attached"
 AUTO_LABEL: Final = "eks.amazonaws.com/compute-type"
 TRUNK_FEATURE: Final = "SecurityGroupsForPods"
+COOLDOWN_KEY: Final = "branch-eni-cooldown"
 RESYNC_SECONDS: Final = 1800
 """WIN-18, WIN-21, WIN-54."""
 
@@ -138,6 +141,7 @@ class Informers:
     def resync(self) -> None:
         """Tell everything again: the conditions, pods, nodes."""
         self.told(ConfigSeen(self.data))
+        self.told(CooldownSeen((self.data or {}).get(COOLDOWN_KEY)))
         self.told(LegacySeen(self.legacy_present))
         for key in sorted(self.pods.items):
             self._pod_seen(self.pods.items[key])
@@ -201,6 +205,7 @@ class Informers:
     def _config_changed(self, _: Changed[ConfigMapView]) -> None:
         self._complain()
         self.told(ConfigSeen(self.data))
+        self.told(CooldownSeen((self.data or {}).get(COOLDOWN_KEY)))
 
     def _legacy_changed(self, _: Changed[Named]) -> None:
         self.told(LegacySeen(self.legacy_present))
@@ -208,7 +213,10 @@ class Informers:
     def _pod_changed(self, change: Changed[ControlledPod]) -> None:
         before, after = change.before, change.after
         if before is not None and (after is None or after.uid != before.uid) and before.node:
-            self.told(PodGone(before.node, before.uid))
+            if POD_ENI in before.requests:
+                self.told(BranchPodGone(before.node, before.uid))
+            else:
+                self.told(PodGone(before.node, before.uid))
         if after is not None:
             self._pod_seen(after)
 
@@ -216,11 +224,20 @@ class Informers:
         """Only pods on a node that ask for an address, or have one, are the machine's."""
         if pod.node and (pod.requests.get(PRIVATE_IPV4) or PRIVATE_IPV4 in pod.annotations):
             self.told(PodSeen(pod.node, windows_pod(pod)))
+        if pod.node and pod.requests.get(POD_ENI):
+            self.told(BranchPodSeen(pod.node, self._branch_pod(pod)))
+
+    def _branch_pod(self, pod: ControlledPod) -> BranchPod:
+        """What the machine keeps of a pod that asks for branch interfaces, with its groups as they are now."""
+        groups = self.groups_of(pod.namespace, pod.labels, pod.service_account)
+        wanted, said = pod.requests[POD_ENI], pod.annotations.get(POD_ENI, "")
+        return BranchPod(pod.uid, pod.namespace, pod.name, wanted, said, pod.ended, groups)
 
     def _node_changed(self, change: Changed[ControlledNode]) -> None:
         before, after = change.before, change.after
         if before is not None and (after is None or after.uid != before.uid):
             self.told(NodeGone(before.name))
+            self.told(TrunkGone(before.name))
         if after is not None:
             self._node_seen(after)
 
@@ -234,16 +251,17 @@ class Informers:
             )
         self.on_node(node)
         self.told(seen)
+        if seen.trunk and seen.os == "linux" and seen.instance and not seen.auto:
+            self.told(TrunkSeen(node.name, seen.instance, _amount(node, POD_ENI)))
 
     def node_seen(self, node: ControlledNode) -> NodeSeen:
         """WIN-24, WIN-25."""
-        capacity = (node.capacity or {}).get(PRIVATE_IPV4, "")
         row = self.cni_nodes.items.get(node.name)
         return NodeSeen(
             node=node.name,
             instance=instance_of(node),
             os=label_of(node, OS_LABELS),
-            capacity=int(capacity) if capacity.isascii() and capacity.isdigit() and len(capacity) < 10 else 0,
+            capacity=_amount(node, PRIVATE_IPV4),
             trunk=TRUNK_LABEL in node.labels or (row is not None and TRUNK_FEATURE in row.features),
             auto=node.labels.get(AUTO_LABEL) == "auto",
         )
@@ -254,6 +272,12 @@ class Informers:
         node = self.nodes.items.get(change.key)
         if node is not None and (TRUNK_FEATURE in features[0]) != (TRUNK_FEATURE in features[1]):
             self._node_seen(node)
+
+
+def _amount(node: ControlledNode, resource: str) -> int:
+    """What the node advertises of a resource; 0 for nothing, or for what is no whole number."""
+    text = (node.capacity or {}).get(resource, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def windows_pod(pod: ControlledPod) -> WindowsPod:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 from ipamd.core import events as ev
+from ipamd.core.branch_calls import BranchCall
 from ipamd.core.calls import (
     Call,
     Done,
@@ -105,7 +106,7 @@ class Performer:
         if isinstance(call, Ec2Call):
             result = await self._ask(call, self._cloud.call(call, call_id))
             return result if isinstance(result, Failed | Lost) else Succeeded(result)
-        if isinstance(call, ClusterCall):
+        if isinstance(call, ClusterCall | BranchCall):
             return Failed("", f"{type(call).__name__} is a controller's call; this process has no cluster")
         if isinstance(call, KubeCall):
             return await self.kube.call(call)

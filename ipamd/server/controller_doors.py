@@ -19,7 +19,8 @@ from .exposition import CONTENT_TYPE
 from .guard import Refusal, check_host, check_method, json_response, parameters, refused
 
 CHECKS: Final = (
-    "health-root-manager-ping", "health-resource-manager", "health-ipv4-provider", "health-ipv4-prefix-provider",
+    "health-root-manager-ping", "health-resource-manager", "health-branch-provider", "health-ipv4-provider",
+    "health-ipv4-prefix-provider",
     "health-node-manager", "health-pod-controller", "health-custom-pod-controller", "health-node-controller",
     "health-cm-controller", "health-deploy-controller", "health-introspect-controller",
     "health-pod-mutating-webhook", "health-annotation-validating-webhook", "health-node-validating-webhook",
@@ -86,11 +87,11 @@ class ControllerDoors:
         return handler
 
     def _resources(self, request: web.Request) -> web.Response:
-        cluster = self._state().windows
-        return _tabbed(resources_all(cluster) if request.path.endswith("/all") else resources_summary(cluster))
+        state = self._state()
+        return _tabbed(resources_all(state) if request.path.endswith("/all") else resources_summary(state))
 
     def _node(self, request: web.Request) -> web.Response:
-        return _tabbed(node_resources(self._state().windows, request.match_info["name"]))
+        return _tabbed(node_resources(self._state(), request.match_info["name"]))
 
     def _plan(self, request: web.Request) -> web.Response:
         state, now = self._state(), self._now()

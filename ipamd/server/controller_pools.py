@@ -13,6 +13,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ipamd.core import pool_windows
+from ipamd.core.branch_calls import POD_ENI, Branch
+from ipamd.core.branch_decide import annotation_of
+from ipamd.core.branch_state import Trunk
 from ipamd.core.cluster_calls import PRIVATE_IPV4
 from ipamd.core.pool_windows import Create, Delete, deviation, figures, reconcile, repaired
 from ipamd.core.state import State
@@ -28,16 +31,19 @@ FROM_PREFIX: Final = "vpc.amazonaws.com/PrivateIPv4AddressFromPrefix"
 RESOURCES: Final[dict[str, PoolKind]] = {PRIVATE_IPV4: "secondary", FROM_PREFIX: "prefix"}
 
 
-def resources_all(cluster: Cluster) -> Document:
+def resources_all(state: State) -> Document:
     """Every pool, whole."""
-    return {
+    cluster = state.windows
+    pools = {
         resource: {name: _pool(pool) for name, pool in _pools(cluster, kind)} for resource, kind in RESOURCES.items()
     }
+    return {**pools, POD_ENI: {name: _trunk(trunk) for name, trunk in _trunks(state)}}
 
 
-def resources_summary(cluster: Cluster) -> Document:
+def resources_summary(state: State) -> Document:
     """Every pool in counts. WIN-133: warm counts groups, also those without a free address."""
-    return {
+    cluster = state.windows
+    pools = {
         resource: {
             name: {
                 "UsedResourcesCount": len(pool.used),
@@ -48,14 +54,45 @@ def resources_summary(cluster: Cluster) -> Document:
         }
         for resource, kind in RESOURCES.items()
     }
+    trunks = {
+        name: {
+            "TrunkENIID": trunk.facts.trunk,
+            "InstanceID": trunk.instance,
+            "BranchENICount": trunk.in_use,
+            "DeleteQueueLen": trunk.ending,
+        }
+        for name, trunk in _trunks(state)
+    }
+    return {**pools, POD_ENI: trunks}
 
 
-def node_resources(cluster: Cluster, name: str) -> Document:
+def node_resources(state: State, name: str) -> Document:
     """One node's pools."""
-    return {
-        resource: _pool(pool) if (pool := cluster.pool(name, kind)) is not None else {}
+    pools = {
+        resource: _pool(pool) if (pool := state.windows.pool(name, kind)) is not None else {}
         for resource, kind in RESOURCES.items()
     }
+    trunk = state.trunks.nodes.get(name)
+    return {**pools, POD_ENI: _trunk(trunk) if trunk is not None and trunk.facts.trunk else {}}
+
+
+def _trunks(state: State) -> list[tuple[str, Trunk]]:
+    return [(name, trunk) for name, trunk in sorted(state.trunks.nodes.items()) if trunk.facts.trunk]
+
+
+def _trunk(trunk: Trunk) -> Document:
+    """WIN-132: an interface has the keys of the annotation."""
+    held = {uid: _branches(holder.branches) for uid, holder in sorted(trunk.pods.items()) if holder.branches}
+    queue = _branches([row.branch for row in (*trunk.queue, *trunk.dropping.values())])
+    return {
+        "TrunkENIID": trunk.facts.trunk, "InstanceID": trunk.instance, "PodToBranchENI": held,
+        "DeleteQueue": queue or None,
+    }  # fmt: skip
+
+
+def _branches(branches: list[Branch]) -> list[Document]:
+    rows: list[Document] = msgspec.json.decode(annotation_of(branches))
+    return rows
 
 
 def _pools(cluster: Cluster, kind: PoolKind) -> list[tuple[str, Pool]]:
