@@ -29,6 +29,8 @@ _DOCUMENT_MAX: Final = 64 << 20
 _PROBED: Final = 50
 _LOG_NAMES: Final = re.compile(r"(?:ipamd|plugin|aws-node|aws-vpc-cni|aws-eks-nodeagent)", re.IGNORECASE)
 _BUNDLE: Final = re.compile(r"eks_(i-[0-9a-f]{8,17})_")
+_NUMBERS: Final = re.compile(r"\b[0-9a-f]*\d[0-9a-f]*\b", re.ASCII)
+"""What differs between lines that say the same."""
 _EVERY: Final = 4096
 _SAMPLES: Final = 500
 _EVIDENCE: Final = {
@@ -152,7 +154,7 @@ class _Log:
         what = match(one.msg)
         if what is None:
             report.unknown += 1
-            sample = " ".join(one.msg.split(None, 5)[:5])[:80]
+            sample = _NUMBERS.sub("#", " ".join(one.msg.split(None, 5)[:5])[:80])
             if sample in report.unknown_samples or len(report.unknown_samples) < _SAMPLES:
                 report.unknown_samples[sample] += 1
             return
