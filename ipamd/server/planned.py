@@ -9,6 +9,7 @@ import msgspec
 
 from ipamd.core import plan as planning
 from ipamd.core.plan import DECREASE_INTERVAL
+from ipamd.core.cluster import manageable
 from ipamd.core.pool_linux import Balance, allocatable, enis_max, has_room_for_eni, ips_per_eni
 from ipamd.core.reasons import EXHAUSTED_PAUSE, paused, refusal
 from ipamd.core.settings import Settings
@@ -109,6 +110,8 @@ def _not_growing(state: State, card: int, now: Instant) -> Iterator[str]:
     elif paused(state, now):
         left = (state.exhausted_at + EXHAUSTED_PAUSE - now) // SECOND
         yield f"the subnet was exhausted; no attempt for another {left} s (POOL-18, POOL-28)"
+    elif not manageable(state):
+        yield "the node is cordoned (POOL-18, POOL-19)"
     elif not planning.increase_allowed(state, now):
         yield "growing is not allowed now (POOL-18)"
     if not allocatable(state, card) and not has_room_for_eni(state, card):

@@ -34,6 +34,7 @@ from ipamd.core.types import MS, SECOND, Instant, Pod, Sandbox, ip4, ip4_text
 from ipamd.ec2.latency import Latency, Profile
 from ipamd.ec2.state import Placement, Vpc, VpcSettings
 from ipamd.ec2.vpc import add_subnet, apply, launch, make_vpc, node_of
+from ipamd.sim.cluster import SimCluster
 from ipamd.sim.engine import EPOCH, Engine
 
 E = TypeVar("E")
@@ -161,11 +162,15 @@ class Lab:
         lag_ms: int = 0,
         placement: Placement = "packed",
         cloud: VpcSettings | None = None,
+        kube: SimCluster | None = None,
     ) -> None:
         self.settings = settings
         shape = cloud or VpcSettings(metadata_lag=lag_ms * MS, placement=placement)
         self.vpc: Vpc = make_vpc(shape, instance_type=instance_type, subnet=subnet, vpc_cidr="10.0.0.0/16", now=EPOCH)
         self.node = msgspec.structs.replace(node_of(self.vpc), max_pods=max_pods)
+        self.kube = kube or SimCluster()
+        if self.kube.node is not None:
+            self.node = msgspec.structs.replace(self.node, name="worker-1", cluster=True)
         self.records: list[ev.Record] = []
         self.host_answers: Callable[[object], Outcome] | None = None
         self.links = LinksView(known=False)
@@ -177,7 +182,7 @@ class Lab:
         host = self.host_answers
         return Engine(
             self.vpc, self.settings, self.node, latency=Latency(self._latency, 1), sink=self._written, now=now,
-            host=host, links=lambda: self.links,
+            host=host, links=lambda: self.links, kube=self.kube,
         )  # fmt: skip
 
     def _written(self, record: ev.Record) -> None:
