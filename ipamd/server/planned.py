@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ipamd.core import plan as planning
-from ipamd.core.plan import DECREASE_INTERVAL
 from ipamd.core.cluster import manageable
+from ipamd.core.plan import DECREASE_INTERVAL
 from ipamd.core.pool_linux import Balance, allocatable, enis_max, has_room_for_eni, ips_per_eni
 from ipamd.core.reasons import EXHAUSTED_PAUSE, paused, refusal
 from ipamd.core.settings import Settings
