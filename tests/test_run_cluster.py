@@ -96,7 +96,7 @@ def eni_config(api: Api, subnet: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.spec("INIT-2", "INIT-32", "POOL-39", "HTTP-7", "EV-2", "EV-3", "EV-4", "RPC-39", "RPC-54")
+@pytest.mark.spec("INIT-2", "INIT-15", "INIT-32", "POOL-39", "HTTP-7", "EV-2", "EV-3", "EV-4", "RPC-39", "RPC-54")
 def test_custom_networking_and_annotations_on_a_cluster(tmp_path: Path) -> None:
     """ENIs come in the ENIConfig's subnet, pods are annotated on ADD and cleared on DEL, the Node limits the pool."""
     subnet = second_subnet(tmp_path / "n", "100.64.9.0/24")
@@ -120,7 +120,7 @@ def test_custom_networking_and_annotations_on_a_cluster(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.spec("POOL-18", "POOL-19", "INIT-5")
+@pytest.mark.spec("POOL-18", "POOL-19")
 def test_a_cordoned_node_stops_growing_also_after_the_api_server_was_away(tmp_path: Path) -> None:
     """Taints are seen while the daemon runs. An API server that comes back and has forgotten the version that was seen
     last (410) is listed again."""
@@ -171,7 +171,7 @@ def test_pods_with_a_branch_eni_on_a_cluster(tmp_path: Path) -> None:
     assert features == [{"name": "SecurityGroupsForPods"}]
     assert not refused.Success and "trunk" in trailers["ipamd-reason"]
     assert not absent.Success and plain
-    assert gone.value.code() == grpc.StatusCode.UNKNOWN and "retrieve pod info" in gone.value.details()
+    assert gone.value.code() == grpc.StatusCode.UNKNOWN and "retrieve pod info" in str(gone.value.details())
 
 
 @pytest.mark.spec("INIT-2", "INIT-3")

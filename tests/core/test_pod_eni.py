@@ -136,7 +136,9 @@ def test_keys_are_read_in_any_case(key: str) -> None:
     assert branch is not None and branch.vlan == 7
 
 
-@pytest.mark.parametrize("text", ["", "7", '"x"', "[7]", '[{"vlanID": 1.5}]', '[{"privateIp": 7}]', '[{"vlanID": true}]'])
+@pytest.mark.parametrize(
+    "text", ["", "7", '"x"', "[7]", '[{"vlanID": 1.5}]', '[{"privateIp": 7}]', '[{"vlanID": true}]']
+)
 def test_an_annotation_of_another_shape_is_named_unusable(text: str) -> None:
     """Whatever a pod's owner wrote."""
     with pytest.raises(Unusable):
@@ -168,11 +170,12 @@ def test_a_feature_that_somebody_takes_away_comes_back_and_quiet_rounds_leave_no
     quiet = node.mark()
     node.run(30)
     calls = node.calls(AddFeature, quiet)
-    node.kube.features = (("Other", "x"),)
+    other = ("Other", "x")
+    node.kube.features = (other,)
 
     node.run(6)
 
-    assert calls == [] and node.kube.features == (("Other", "x"), FEATURE)
+    assert calls == [] and list(node.kube.features) == [other, FEATURE]
 
 
 @pytest.mark.spec("SGP-6")
