@@ -90,7 +90,7 @@ def test_a_missing_permission_is_told_once_in_six_minutes() -> None:
     node.run(120)
 
     assert [event.action for event in early] == ["ec2:CreateNetworkInterface"]
-    assert early[0].reason == "MissingIAMPermissions" and "iam-policy.md" in early[0].note
+    assert early[0].reason == "MissingIAMPermissions" and "missing permissions" in early[0].note
     assert len(node.kube.events) == 2
 
 
