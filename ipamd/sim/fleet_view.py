@@ -19,6 +19,7 @@ from ipamd.core.calls import AssignPrivateIpAddresses, CreateNetworkInterface
 from ipamd.core.reasons import paused
 from ipamd.core.state import State
 from ipamd.core.types import MS, PREFIX_LENGTH, SECOND, ceil_div
+from ipamd.ec2.state import Vpc
 from ipamd.narrate import Narrator
 
 from .fleet import Fleet, FleetNode
@@ -94,6 +95,12 @@ class NodeFacts(_Words, frozen=True, kw_only=True):
     groups_shared: bool | UnsetType = UNSET
     """Whether every ENI has the security groups of the primary one."""
     prefix_mode: bool | UnsetType = UNSET
+    capacity: int | UnsetType = UNSET
+    """Windows: addresses for pods that the Node advertises."""
+    reachable: int | UnsetType = UNSET
+    """Windows: how many pods could have an address of the mode's kind now, the slots of the other kind left out."""
+    events: dict[str, int] | UnsetType = UNSET
+    """Windows: Kubernetes events so far on the node and on its pods, by reason."""
     targets: dict[str, int] | UnsetType = UNSET
     """`warm_ip`, `minimum_ip`, `warm_eni` and `warm_prefix`, as the daemon has them."""
     log: dict[str, int] | UnsetType = UNSET
@@ -167,7 +174,7 @@ def facts(
             pending=len(fleet.pending),
             most_down=fleet.most_down,
         ),
-        subnet=_subnet(fleet),
+        subnet=subnet_facts(fleet.vpc, fleet.subnet),
         answers=dict(answers),
     )
 
@@ -286,13 +293,14 @@ def _log(node: FleetNode, texts: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _subnet(fleet: Fleet) -> SubnetFacts:
-    space = fleet.vpc.spaces[fleet.subnet]
-    network = IPv4Network(fleet.vpc.subnets[fleet.subnet].cidr)
-    here = [eni for eni in fleet.vpc.enis.values() if eni.subnet == fleet.subnet]
+def subnet_facts(vpc: Vpc, subnet: str) -> SubnetFacts:
+    """The subnet as it is now."""
+    space = vpc.spaces[subnet]
+    network = IPv4Network(vpc.subnets[subnet].cidr)
+    here = [eni for eni in vpc.enis.values() if eni.subnet == subnet]
     prefixes = [IPv4Network(prefix) for eni in here for prefix in eni.prefixes]
     singles = [IPv4Network(address) for eni in here for address in eni.addresses]
-    reserved = reservations(fleet.vpc, fleet.subnet, "prefix")
+    reserved = reservations(vpc, subnet, "prefix")
     mine = Counter(prefixes)
     aligned = (
         prefix
@@ -302,7 +310,7 @@ def _subnet(fleet: Fleet) -> SubnetFacts:
     return SubnetFacts(
         free=space.free,
         free_blocks=space.free_blocks,
-        taken=len(taken(fleet.vpc, fleet.subnet)),
+        taken=len(taken(vpc, subnet)),
         prefixes=len(prefixes),
         aligned_prefixes=sum(1 for _ in aligned),
         reserved_prefixes=sum(any(p.subnet_of(r) for r in reserved) for p in prefixes),

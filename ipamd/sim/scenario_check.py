@@ -109,9 +109,14 @@ def named_answers(steps: Steps) -> set[str]:
 
 def _check_node(scenario: ScenarioFile, index: int) -> None:
     spec, key = scenario.nodes[index], f"nodes[{index}]"
-    if spec.os != "linux":
-        later = "Windows nodes come with a later release; " if spec.os == "windows" else ""
-        raise Wrong(f"{key}.os", f"is {spec.os[:20]!r}; {later}want linux")
+    if spec.os not in ("linux", "windows"):
+        raise Wrong(f"{key}.os", f"is {spec.os[:20]!r}; want linux or windows")
+    if spec.os != scenario.nodes[0].os:
+        raise Wrong(f"{key}.os", f"is {spec.os}, that of nodes[0] is {scenario.nodes[0].os}; want one OS in a scenario")
+    if scenario.windows:
+        _check_windows(spec, key)
+    elif scenario.config_map is not None:
+        raise Wrong("config_map", "is a Windows controller's; these nodes are Linux ones: use env")
     allowed = spec.requirements.get(INSTANCE_TYPE, (spec.type,))
     other = next((name for name in spec.requirements if name != INSTANCE_TYPE), None)
     if other is not None:
@@ -124,6 +129,13 @@ def _check_node(scenario: ScenarioFile, index: int) -> None:
         raise Wrong(f"{key}.type", str(error)) from None
     settings_of(spec.type, spec.env, spec.cni_version, key)
     max_pods_of(scenario, index)
+
+
+def _check_windows(spec: NodeSpec, key: str) -> None:
+    """A Windows node has no daemon of its own. Raises `Wrong`."""
+    for member in ("env", "cni_version", "bootstrap_args", "group", "requirements"):
+        if getattr(spec, member):
+            raise Wrong(f"{key}.{member}", "means nothing on a Windows node; config_map is what its controller reads")
 
 
 def settings_of(instance_type: str, env: Mapping[str, str | int | bool], version: str, key: str) -> Settings:
@@ -179,7 +191,7 @@ def max_pods_of(scenario: ScenarioFile, index: int) -> int:
         return int(text)
     if spec.group:
         return min(_recommended(other) for other in scenario.nodes if other.group == spec.group)
-    return KUBELET_DEFAULT if used == "false" else max_pods(spec.type)
+    return KUBELET_DEFAULT if used == "false" or scenario.windows else max_pods(spec.type)
 
 
 def _recommended(spec: NodeSpec) -> int:
@@ -224,6 +236,9 @@ class _Steps:
         key = f"{key}.{action}"
         if nested and action in _ONCE:
             raise Wrong(key, "stands in a repeat; want it after")
+        if action == ("restart" if self._scenario.windows else "configure"):
+            other = "configure" if self._scenario.windows else "restart"
+            raise Wrong(key, f"means nothing to nodes of this OS; did you mean {other}?")
         value = getattr(step, action)
         node = value if isinstance(value, str) and action not in ("give", "reserve") else getattr(value, "node", "")
         if node:

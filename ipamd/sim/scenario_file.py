@@ -168,6 +168,8 @@ class Step(_Part, frozen=True, kw_only=True, omit_defaults=True):
     reserve: str | Reserve | None = None
     assign: Assign | None = None
     fault: Fault | None = None
+    configure: dict[str, str | int | bool] | None = None
+    """Windows nodes: the ConfigMap's data is now this."""
     repeat: Repeat | None = None
     expect: Facts | None = None
     """What is expected to be so at this point."""
@@ -189,6 +191,14 @@ class ScenarioFile(_Part, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     subnet: str = "10.0.0.0/16"
     nodes: tuple[NodeSpec, ...]
+    """All of one OS."""
+    config_map: dict[str, str | int | bool] | None = None
+    """Windows nodes: ConfigMap amazon-vpc-cni at the beginning; by default it turns Windows IPAM on."""
     config: Config = Config()
     steps: Steps = ("settle",)
     expect: Facts
+
+    @property
+    def windows(self) -> bool:
+        """Whether its nodes are Windows ones."""
+        return bool(self.nodes) and self.nodes[0].os == "windows"

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ipamd.core.calls import AssignPrivateIpAddresses, EnisView, Failed, MetadataView, Succeeded, View
-from ipamd.core.types import SECOND
+from ipamd.core.types import SECOND, Instant
 from ipamd.ec2.latency import METADATA_LAG
 from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.ec2.vpc import apply
@@ -58,6 +58,10 @@ class Ran(msgspec.Struct, frozen=True):
 
 def run(scenario: ScenarioFile) -> Ran:
     """Run it to its end."""
+    if scenario.windows:
+        from .windows_scenario import WindowsRunning  # it builds on what is here
+
+        return Ran(WindowsRunning(scenario).points())
     running = _Running(scenario)
     return Ran(running.points())
 
@@ -96,9 +100,9 @@ class _Running:
         self._points: list[Point] = []
 
     def points(self) -> tuple[Point, ...]:
-        joining = _joining(self._scenario.steps)
+        late = joining(self._scenario.steps)
         for name in self._names:
-            if name not in joining:
+            if name not in late:
                 self._join(name)
         for index, step in enumerate(self._scenario.steps):
             self._perform(step, f"steps[{index}]")
@@ -147,27 +151,10 @@ class _Running:
                 self._beside(step)
 
     def _beside(self, step: Step) -> None:
-        """What happens in the cloud beside the nodes."""
-        vpc, subnet, now = self._fleet.vpc, self._fleet.subnet, self._fleet.now
-        match step:
-            case Step(take=Take() as take):
-                neighbours.take_in_each_block(vpc, subnet, take.in_each_block, now)
-                for address in (*[""] * take.count, *take.addresses):
-                    neighbours.take(vpc, subnet, address, now)
-            case Step(give=Give(count=count)):
-                neighbours.give_back(vpc, subnet, count, now)
-            case Step(give="all"):
-                neighbours.give_back(vpc, subnet, None, now)
-            case Step(reserve=Reserve() as wanted):
-                neighbours.reserve(vpc, subnet, wanted.cidr, wanted.type, now)
-            case Step(reserve=str() as cidr):
-                neighbours.reserve(vpc, subnet, cidr, "prefix", now)
-            case Step(assign=Assign() as assign):
-                self._assign(assign)
-            case _:
-                assert step.fault is not None, f"nothing is done for {step}"
-                fault = step.fault
-                vpc.faults.fail_next(fault.action, fault.code, fault.message, fault.times)
+        if step.assign is not None:
+            self._assign(step.assign)
+            return
+        beside(self._fleet.vpc, self._fleet.subnet, self._fleet.now, step)
 
     def _join(self, name: str) -> None:
         index = self._names.index(name)
@@ -222,14 +209,35 @@ class _Running:
             self._answers[wanted.named] = "ok" if isinstance(outcome, Succeeded) else outcome.code
 
 
-def _joining(steps: Steps) -> set[str]:
+def beside(vpc: Vpc, subnet: str, now: Instant, step: Step) -> None:
+    """What happens in the cloud beside the nodes."""
+    match step:
+        case Step(take=Take() as take):
+            neighbours.take_in_each_block(vpc, subnet, take.in_each_block, now)
+            for address in (*[""] * take.count, *take.addresses):
+                neighbours.take(vpc, subnet, address, now)
+        case Step(give=Give(count=count)):
+            neighbours.give_back(vpc, subnet, count, now)
+        case Step(give="all"):
+            neighbours.give_back(vpc, subnet, None, now)
+        case Step(reserve=Reserve() as wanted):
+            neighbours.reserve(vpc, subnet, wanted.cidr, wanted.type, now)
+        case Step(reserve=str() as cidr):
+            neighbours.reserve(vpc, subnet, cidr, "prefix", now)
+        case _:
+            assert step.fault is not None, f"nothing is done for {step}"
+            fault = step.fault
+            vpc.faults.fail_next(fault.action, fault.code, fault.message, fault.times)
+
+
+def joining(steps: Steps) -> set[str]:
     """The nodes that join at a step."""
-    joining: set[str] = set()
+    found: set[str] = set()
     for step in steps:
         if isinstance(step, Step):
-            joining |= {step.join} if step.join else set()
-            joining |= _joining(step.repeat.steps) if step.repeat else set()
-    return joining
+            found |= {step.join} if step.join else set()
+            found |= joining(step.repeat.steps) if step.repeat else set()
+    return found
 
 
 def _texts(scenario: ScenarioFile) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ node with the fewest of those whose advertised capacity is not used up; among eq
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ipamd.core.calls import (
     AssignPrivateIpAddresses,
@@ -26,6 +26,8 @@ from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import apply, look
 
 ConfigData: TypeAlias = dict[str, str] | None
+MAX_PODS: Final = 110
+"""Of a kubelet that nobody told."""
 
 
 class SimPod:
@@ -58,6 +60,7 @@ class SimNode:
         self.os = os
         self.capacity = 0
         self.cordoned = False
+        self.max_pods = MAX_PODS
         self.pods: dict[str, SimPod] = {}
 
     @property
@@ -80,7 +83,7 @@ class Objects:
         if node:
             chosen = self.nodes.get(node)
         else:
-            open_ones = [n for n in self.nodes.values() if not n.cordoned and len(n.pods) < n.capacity]
+            open_ones = [n for n in self.nodes.values() if not n.cordoned and len(n.pods) < min(n.capacity, n.max_pods)]
             chosen = min(open_ones, key=lambda n: len(n.pods), default=None)
         if chosen is None:
             self.pending[pod.uid] = pod

@@ -33,7 +33,6 @@ POD_ENI = "later release: security groups for pods"
 LATER: Final = {
     "L-39": CUSTOM,
     "L-44": POD_ENI,
-    **dict.fromkeys(WINDOWS, "later release: Windows nodes"),
 }
 
 MAX_PODS = "ipamd max-pods --json --instance-type m5.large"
@@ -59,7 +58,7 @@ def covered() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("row", [*LINUX, *SHARED])
+@pytest.mark.parametrize("row", [*LINUX, *SHARED, *WINDOWS])
 def test_row_is_shown(row: str) -> None:
     """By a scenario, or by a command, or it is named with what it waits for: one of the three."""
     ways = [row in covered(), row in COMMAND, row in LATER]
