@@ -133,7 +133,7 @@ def _pool_tick(state: State, now: Instant) -> list[ev.Event]:
     work = state.pool.work
     if state.pool.call is not None:
         return []
-    if work is None and state.settings.ipv6:
+    if work is None and state.settings.ipv6 and not resync.seeks_trunk(state):
         return []  # POOL-14
     if work is None:
         number, kind = plan.beat(state, now)

@@ -81,7 +81,8 @@ def agenda(state: State, now: Instant) -> list[Due]:
     if state.phase in ("new", "failed"):
         return []
     dues = []
-    if state.pool.call is None and not (state.settings.ipv6 and state.pool.work is None):  # POOL-14: no loop
+    looping = not state.settings.ipv6 or resync.seeks_trunk(state)  # POOL-14, V6-8
+    if state.pool.call is None and (looping or state.pool.work is not None):
         dues.append(_pool_due(state, now))
     if state.phase == "ready" and state.watch.call is None:
         step = watch.want(state)

@@ -42,9 +42,14 @@ def due(state: State, now: Instant) -> bool:
 
     A trunk ENI that is asked for is looked for in every cycle.
     """
-    if state.settings.pod_eni and trunk(state) is None:
+    if seeks_trunk(state):
         return True
     return now - state.last_pool_action > INTERVAL
+
+
+def seeks_trunk(state: State) -> bool:
+    """Whether a trunk ENI is asked for and not there yet: in IPv6 mode the only reason to look (V6-8)."""
+    return state.settings.pod_eni and trunk(state) is None
 
 
 def want(state: State, work: Resync) -> Want:
@@ -123,7 +128,23 @@ def _metadata(state: State, work: Resync, seen: View | Failed, now: Instant) -> 
     described = tuple(_candidate(work, shown) for shown in seen.enis if shown.eni in work.tags)
     found = cards.sort_out(state, described, state.cards) if described else cards.still(state, attached)
     ours = tuple(shown for shown in seen.enis if shown.eni in attached and shown.eni not in found.outside)
+    if state.settings.ipv6:
+        return [*cards.changes(state, found), *_trunks(state, work, ours)]
     return [*cards.changes(state, found), *_compare(state, work, ours, now)]
+
+
+def _trunks(state: State, work: Resync, ours: tuple[MetadataEni, ...]) -> list[ev.Event]:
+    """V6-8: a trunk that came is adopted; nothing else is reconciled (V6-5)."""
+    queue = tuple(
+        Candidate(
+            shown.eni, shown.mac, shown.device, shown.card, shown.subnet, shown.subnet_cidr6, shown.ipv6_addresses[0],
+            tags=work.tags[shown.eni], kind="trunk",
+        )
+        for shown in ours
+        if shown.eni not in state.enis and work.kinds.get(shown.eni) == "trunk" and shown.ipv6_addresses
+    )  # fmt: skip
+    adoption = adopt.start(state, queue) if queue else None
+    return _go_on(state, msgspec.structs.replace(work, adoption=adoption))
 
 
 def _compare(state: State, work: Resync, ours: tuple[MetadataEni, ...], now: Instant) -> list[ev.Event]:

@@ -22,9 +22,11 @@ from ipamd.core.links import veth_suffix
 from ipamd.core.plan import agenda, plan
 from ipamd.core.settings import Quirks, Settings
 from ipamd.core.types import ip6, ip6_text
+from ipamd.ec2.answers import NetworkInterface
 from ipamd.ec2.requests import AssignIpv6Addresses as Assign
+from ipamd.ec2.requests import CreateNetworkInterface as Create
 from ipamd.ec2.state import VpcSettings
-from ipamd.ec2.vpc import make_vpc, node_of, serve
+from ipamd.ec2.vpc import apply, make_vpc, node_of, serve
 from ipamd.sim.engine import EPOCH, Crashed
 
 from .cards_world import TWO_CARDS
@@ -319,6 +321,24 @@ def test_the_host_is_set_up_with_the_nodes_ipv6_address() -> None:
     (call,) = lab.calls(SetUpHost)
     assert call.primary_ip == lab.node.primary_ip6 and call.vpc_cidrs == (lab.vpc.row.ipv6_cidr,)
     assert lab.state.vpc_cidrs == (lab.vpc.row.ipv6_cidr,)
+
+
+@pytest.mark.spec("V6-8", "V6-2", "V6-5")
+def test_a_trunk_is_looked_for_until_it_is_there() -> None:
+    """With security groups for pods; it gets no prefix, other blocks are left alone, and then the loop ends."""
+    lab = lab_of(msgspec.structs.replace(V6, pod_eni=True)).start().run(20)
+    before = prefixes(lab)
+    made = serve(lab.vpc, Create(lab.node.subnet, interface_type="trunk", ipv6_address_count=1), lab.now).answer
+    assert isinstance(made, NetworkInterface)
+    apply(lab.vpc, AttachNetworkInterface(made.eni, 3), lab.now)
+
+    lab.run(20)
+    mark = lab.mark()
+    lab.run(100)
+
+    assert lab.state.enis[made.eni].trunk and lab.state.enis[made.eni].blocks == {}
+    assert prefixes(lab)[lab.primary] == before[lab.primary]
+    assert lab.events(ev.WorkMoved, mark) == []
 
 
 @pytest.mark.spec("DM-51", "V6-2")
