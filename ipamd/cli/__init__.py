@@ -22,6 +22,7 @@ COMMANDS = {
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
+    "diff": ("diff", "what changed in a journal between two moments, by ENI, block and pod"),
     "why": ("why", "why a pod got no address, why something is not freed, where a pod's wait went"),
     "whatif": ("whatif", "live a journal's demand again under other settings, beside what happened"),
     "import": ("import_", "a journal out of ipamd's logs, a support bundle or dumps, whoever's they are"),

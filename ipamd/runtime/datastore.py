@@ -30,8 +30,8 @@ from ipamd.journal.snapshots import Snapshot
 
 from .clock import Clock
 
-SNAPSHOT_EVERY: Final = 10_000
-"""Records between two snapshots: what a start has to fold at most, about a fifth of a second."""
+SNAPSHOT_EVERY: Final = 5_000
+"""Records between two snapshots: what a start has to fold at most, about a tenth of a second."""
 
 OnRecord: TypeAlias = Callable[[Record], None]
 

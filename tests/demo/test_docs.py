@@ -26,7 +26,7 @@ RUNNABLE = [page for page in PAGES if steps((ROOT / page).read_text())]
 COMMANDS = (
     "run", "simulate", "config", "state", "replay", "log show", "log follow", "log verify", "log export", "import",
     "whatif", "max-pods", "subnet", "scenario run", "scenario list", "ec2 serve", "ec2 preflight", "lab apiserver",
-    "controller", "why no-ip", "why not-freed",
+    "controller", "diff", "why no-ip", "why not-freed", "why pod",
 )  # fmt: skip
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```|(?<!`)`([^`]+)`(?!`)", re.DOTALL | re.MULTILINE)
