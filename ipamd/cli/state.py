@@ -18,7 +18,7 @@ from ipamd.journal.reading import bounds, seq_at
 from ipamd.journal.segments import locate
 from ipamd.sim.past import fold_to
 
-from . import output
+from . import output, state_windows
 from .output import time_text
 
 PROG: Final = "ipamd state"
@@ -97,9 +97,11 @@ def _state(args: argparse.Namespace) -> int:
     if args.checkpoint:
         output.write_json(views.checkpoint(state))
     elif args.json:
-        output.write_json(document(state, at))
+        output.write_json(state_windows.document(state, at) if state.windows.opened else document(state, at))
     elif state.seq == 0:
         print("as of record 0: before the first record, so there is nothing yet")
+    elif state.windows.opened:
+        state_windows.show(state, at)
     else:
         newest = bounds(args.journal)
         writer = holder(locate(args.journal).directory) if args.at is None else None
