@@ -69,6 +69,12 @@ class NetworkConfig(NamedTuple):
     valid_attachments: Any
 
 
+def _attachments(keys: Mapping[str, Any]) -> Any:
+    """The runtime's list. Go writes an empty one as null, which is not the same as none at all."""
+    name = "cni.dev/valid-attachments"
+    return [] if name in keys and keys[name] is None else keys.get(name)
+
+
 def read_header(stdin: bytes) -> Header:
     """Name and version of the configuration; CniError 6 when it is not such JSON, 7 for an unfit name or a list."""
     try:
@@ -119,7 +125,7 @@ def load(header: Header) -> NetworkConfig:
         deadline_seconds=_deadline(keys),
         checkpoint_file=text_of(keys, "checkpointFile", CHECKPOINT_FILE, LOADER),
         real_macs=flag(keys, "realMacs"),
-        valid_attachments=keys.get("cni.dev/valid-attachments"),
+        valid_attachments=_attachments(keys),
     )
 
 

@@ -56,7 +56,7 @@ def copied_sources() -> list[str]:
 
 def install_line() -> str:
     """The one RUN that installs the project."""
-    lines = [rest for instruction, rest in instructions() if instruction == "RUN" and "pip" in rest]
+    lines = [rest for instruction, rest in instructions() if instruction == "RUN" and '"$VENV/bin/pip"' in rest]
     assert len(lines) == 1, f"want one RUN with pip in the Dockerfile, found {lines}"
     return lines[0]
 
