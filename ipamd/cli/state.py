@@ -28,6 +28,8 @@ the record shown. AGE, such as 10m, counts back from the newest record.
 Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.
 """
 _VARIABLES: Final = {
+    "ipv6": "ENABLE_IPv6",
+    "multi_nic": "ENABLE_MULTI_NIC",
     "prefix_delegation": "ENABLE_PREFIX_DELEGATION",
     "leaked_cleanup_disabled": "DISABLE_LEAKED_ENI_CLEANUP",
     "quirks": "UPSTREAM_PARITY",
