@@ -33,6 +33,7 @@ from ipamd.ec2.latency import Latency, Profile
 from ipamd.ec2.state import Vpc
 from ipamd.ec2.vpc import launch, node_of
 
+from .cluster import SimCluster
 from .engine import EPOCH, Crashed, Engine
 from .kubelet import RETRY
 from .neighbours import terminate
@@ -129,6 +130,7 @@ class Fleet:
         settings: Settings,
         max_pods: int,
         sight: Callable[[View], View] | None = None,
+        kube: SimCluster | None = None,
     ) -> FleetNode:
         """A new instance in the subnet, its daemon starting. Raises ValueError if the subnet has no address left."""
         assert name not in self.nodes, f"node {name} has joined already"
@@ -141,7 +143,9 @@ class Fleet:
         def sink(record: Record) -> None:
             self._recorded(node, record)
 
-        node.engine = Engine(self.vpc, settings, facts, latency=latency, sink=sink, now=self.now, sight=sight)
+        node.engine = Engine(
+            self.vpc, settings, facts, latency=latency, sink=sink, now=self.now, sight=sight, kube=kube
+        )
         self.nodes[name] = node
         self._start(node)
         return node

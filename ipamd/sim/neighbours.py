@@ -92,6 +92,13 @@ def terminate(vpc: Vpc, instance: str, now: Instant) -> None:
             ask(vpc, DeleteNetworkInterface(eni=eni), now)
 
 
+def beside(vpc: Vpc, subnet: str, cidr: str) -> str:
+    """One more subnet of the same VPC and zone; its id. Raises Refusal."""
+    made = ask(vpc, CreateSubnet(vpc=vpc.subnets[subnet].vpc, cidr=cidr, zone=vpc.subnets[subnet].zone), 0)
+    assert isinstance(made, answers.Subnet)
+    return made.subnet
+
+
 def make_subnet(vpc: Vpc, cidr: str, around: str = "", ipv6: bool = False) -> str:
     """A fresh cloud gets its VPC (by default the /16 around the subnet) and its subnet, whose id is returned.
 

@@ -52,6 +52,8 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     """Of the pool that it comes from: `node.kubernetes.io/instance-type` lists the types allowed."""
     cni_version: str = ""
     """A version before 1.9 knows nothing of prefixes: it neither asks for them nor sees them."""
+    labels: dict[str, str] = {}
+    """Of the Node object; one may name an ENIConfig."""
 
 
 class Config(_Part, frozen=True, kw_only=True):
@@ -184,6 +186,13 @@ class Step(_Part, frozen=True, kw_only=True, omit_defaults=True):
 Steps: TypeAlias = tuple[Literal["settle"] | Step, ...]
 
 
+class EniConfigSpec(_Part, frozen=True, kw_only=True):
+    """An ENIConfig with a subnet of its own."""
+
+    subnet: str
+    """Its CIDR, in the VPC."""
+
+
 class ScenarioFile(_Part, frozen=True, kw_only=True):
     """A whole scenario."""
 
@@ -197,6 +206,7 @@ class ScenarioFile(_Part, frozen=True, kw_only=True):
     config: Config = Config()
     steps: Steps = ("settle",)
     expect: Facts
+    eni_configs: dict[str, EniConfigSpec] = {}
 
     @property
     def windows(self) -> bool:

@@ -14,12 +14,14 @@ from typing import Final
 import msgspec
 
 from ipamd.core.calls import AssignPrivateIpAddresses, EnisView, Failed, MetadataView, Succeeded, View
+from ipamd.core.kube import EniConfigView, KubeNode
 from ipamd.core.types import SECOND, Instant
 from ipamd.ec2.latency import METADATA_LAG
 from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.ec2.vpc import apply
 
 from . import neighbours
+from .cluster import SimCluster
 from .fleet import DRAIN_LIMIT, Fleet, FleetPod
 from .fleet_view import Facts, facts
 from .scenario_check import knows_prefixes, max_pods_of, node_names, settings_of, speaks_ipv6
@@ -88,6 +90,10 @@ class _Running:
         cloud = VpcSettings(seed=config.seed, placement=config.placement, metadata_lag=METADATA_LAG[config.latency])
         vpc = Vpc(cloud)
         subnet = neighbours.make_subnet(vpc, scenario.subnet, config.vpc, ipv6=speaks_ipv6(scenario))
+        self._eni_configs = {
+            name: EniConfigView(neighbours.beside(vpc, subnet, spec.subnet))
+            for name, spec in scenario.eni_configs.items()
+        }
         retry = int(config.retry_seconds * SECOND)
         self._fleet = Fleet(vpc, subnet, latency=config.latency, seed=config.seed, retry=retry)
         self._began = self._fleet.now
@@ -162,7 +168,8 @@ class _Running:
         settings = settings_of(spec.type, spec.env, spec.cni_version, f"nodes[{index}]")
         sight = None if knows_prefixes(spec.cni_version) else blind
         try:
-            self._fleet.join(name, spec.type, settings, max_pods_of(self._scenario, index), sight)
+            kube = SimCluster(KubeNode(spec.labels), self._eni_configs)
+            self._fleet.join(name, spec.type, settings, max_pods_of(self._scenario, index), sight, kube)
         except ValueError as error:
             raise neighbours.Refusal(f"node {name} cannot join: {error}") from None
 

@@ -27,11 +27,9 @@ SHARED: Final = rows("W", 4, 6, 7, (12, 19), 33, 39, 40, 41, 48, (51, 55))
 """W rows about limits, reservations and fragmentation, which are the same on a Linux node."""
 WINDOWS: Final = (*rows("W", 1, 2, 3, 5, (8, 10), (21, 30), 32, (35, 37), (42, 46), 49, 50, (56, 81)),)
 
-CUSTOM = "later release: custom networking"
 POD_ENI = "later release: security groups for pods"
 
 LATER: Final = {
-    "L-39": CUSTOM,
     "L-44": POD_ENI,
 }
 
