@@ -15,7 +15,7 @@ from .pools import keys, pool
 from .test_jobs import cluster, the_pool
 
 
-@pytest.mark.spec("V-114", "WIN-116", "WIN-118")
+@pytest.mark.spec("V-114", "WIN-38", "WIN-41", "WIN-114", "WIN-116", "WIN-118")
 def test_the_guides_example_of_a_switch() -> None:
     """t3.xlarge with 10 pods: 224 advertised, 64 reachable; the 65th new pod asks every 600 ms."""
     engine, _ = cluster(keys(), "t3.xlarge")

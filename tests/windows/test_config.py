@@ -29,7 +29,7 @@ def vector(name: str, data: dict[str, str], warm: int, minimum: int, prefix: int
     return pytest.param(data, Targets(warm, minimum, prefix), id=name)
 
 
-@pytest.mark.spec("V-1..10", "V-14", "WIN-7", "WIN-8", "WIN-10")
+@pytest.mark.spec("WIN-2", "V-1..10", "V-14", "WIN-7", "WIN-8", "WIN-10")
 @pytest.mark.parametrize(
     ("data", "parsed"),
     [

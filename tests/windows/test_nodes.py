@@ -121,7 +121,7 @@ def test_a_node_that_goes_is_forgotten_without_a_request() -> None:
     assert engine.requests["UnassignPrivateIpAddresses"] == 0
 
 
-@pytest.mark.spec("V-101", "V-102", "WIN-18", "WIN-20", "WIN-21")
+@pytest.mark.spec("V-101", "WIN-102", "V-102", "WIN-18", "WIN-20", "WIN-21")
 def test_a_changed_target_reaches_every_node_at_once() -> None:
     """No restart; data that says the same changes nothing."""
     engine, records = cluster(keys())
@@ -135,7 +135,7 @@ def test_a_changed_target_reaches_every_node_at_once() -> None:
     assert not events(records[count:], we.PoolConfigured)
 
 
-@pytest.mark.spec("V-119", "WIN-20", "WIN-43")
+@pytest.mark.spec("V-119", "WIN-29", "WIN-20", "WIN-43")
 def test_ipam_off_and_on_while_pods_run() -> None:
     """Off: EC2 and the capacity stay as they are, deletes change nothing. On: the addresses are spare at once."""
     engine, _ = cluster(keys())

@@ -93,7 +93,7 @@ def test_fragmented_prefixes_stay() -> None:
     assert (settled(engine).prefixes, settled(engine).used) == (2, 2)
 
 
-@pytest.mark.spec("V-111")
+@pytest.mark.spec("V-111", "WIN-100")
 def test_a_whole_prefix_too_many_goes_after_the_cooldown() -> None:
     """Warm-prefix 1, one pod: two prefixes; 29 s after it ended still two, a minute later one."""
     engine, _ = cluster(keys(True, warm_prefix=1))
