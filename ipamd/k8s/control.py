@@ -6,14 +6,13 @@ It speaks over a `LightkubeCluster`'s session; its lists and watches are Sources
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import quote
 
 from ipamd.core.security_groups import SecurityGroupPolicy
 
 from . import control_views as views
 from . import wire
-from .client import LightkubeCluster
 from .control_views import (
     CniNodeRow,
     ConfigMapView,
@@ -24,6 +23,9 @@ from .control_views import (
     Note,
 )
 from .port import ClusterError, Item, Listed, Seen
+
+if TYPE_CHECKING:  # what it imports is an extra, and costs half a second
+    from .client import LightkubeCluster
 
 V = TypeVar("V", bound=Item)
 

@@ -169,7 +169,7 @@ def test_end_after_a_farewell_mentions_it(socket_path: str) -> None:
         call(socket_path)
 
     assert caught.value.code == "Unavailable"
-    assert "EOF, received prior goaway: code: INTERNAL_ERROR" in str(caught.value)
+    assert "received prior goaway: code: INTERNAL_ERROR" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ipamd.core.types import SECOND, Pod, Sandbox
 from ipamd.journal.journal import Journal
 from ipamd.server.history import Past
 from ipamd.server.introspection import Introspection
-from ipamd.server.listen import HttpDoor, open_http
+from ipamd.server.listen import CONNECTIONS_MAX, HttpDoor, open_http
 
 from .memory import Memory
 
@@ -59,7 +59,9 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(node: Memory, place: Path | None = None, address: str = "127.0.0.1:0") -> AsyncIterator[Asking]:
+async def asking(
+    node: Memory, place: Path | None = None, address: str = "127.0.0.1:0", connections_max: int = CONNECTIONS_MAX
+) -> AsyncIterator[Asking]:
     """The door of a node; with `place` its records lie there as a journal."""
     past, journal = None, None
     if place is not None:
@@ -78,7 +80,7 @@ async def asking(node: Memory, place: Path | None = None, address: str = "127.0.
     introspection = Introspection(
         state=lambda: node.state, network_env=dict, ipamd_env=dict, now=lambda: node.now, lag=lambda: 0.25, past=past
     )
-    door = await open_http(introspection.application(), address, "--introspection")
+    door = await open_http(introspection.application(), address, "--introspection", connections_max=connections_max)
     try:
         async with ClientSession(timeout=ClientTimeout(total=20)) as session:
             yield Asking(node, door, session)
