@@ -74,6 +74,12 @@ example: ipamd lab apiserver --kubeconfig lab.kubeconfig &
 def main(argv: list[str]) -> int:
     """Run the controller until it is told to end; its exit code."""
     args = parser().parse_args(argv)
+    if args.scenario is not None:
+        from .controller_scenario import live
+
+        return output.guarded(PROG, lambda: live(PROG, args))
+    if args.json:
+        parser().error("--json goes with --scenario; the doors of a running controller speak JSON anyway")
     try:
         check_fleet(args)
         _check_addresses(args)
@@ -106,6 +112,8 @@ def parser() -> argparse.ArgumentParser:
         "--enable-windows-prefix-delegation", type=_flag, nargs="?", const=True, default=True, metavar="BOOL",
         help="whether prefixes may be delegated at all (default true)",
     )  # fmt: skip
+    made.add_argument("--scenario", metavar="NAME|FILE", help="run one of Windows nodes in virtual time, and end")
+    made.add_argument("--json", action="store_true", help="with --scenario: one line of JSON instead of text")
     made.add_argument("--limits", type=Path, metavar="FILE", help='branch interfaces by type: {"m6i.large": 9}')
     made.add_argument("--leader-elect", action=argparse.BooleanOptionalAction, default=True, help="stand for election")
     made.add_argument("--identity", default="", metavar="NAME", help="of this replica (default: host and process)")

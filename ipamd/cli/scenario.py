@@ -82,7 +82,7 @@ def _run(name: str, as_json: bool) -> int:
     if as_json:
         output.write_json(report)
     else:
-        _show(report, ran)
+        show(report, ran)
     return output.OK if report.met else output.FINDING
 
 
@@ -106,7 +106,8 @@ def _list(as_json: bool) -> int:
     return output.OK
 
 
-def _show(report: Report, ran: Ran) -> None:
+def show(report: Report, ran: Ran) -> None:
+    """The end of a scenario for people: what is not as expected, or that all is."""
     out = output.console()
     if report.title:
         out.print(output.visible(report.title))

@@ -22,6 +22,7 @@ from ipamd.ec2.vpc import apply
 
 from . import neighbours
 from .cluster import SimCluster
+from .engine import Sink
 from .fleet import DRAIN_LIMIT, Fleet, FleetPod
 from .fleet_view import Facts, facts
 from .scenario_check import knows_prefixes, max_pods_of, node_names, settings_of, speaks_ipv6
@@ -58,12 +59,12 @@ class Ran(msgspec.Struct, frozen=True):
     points: tuple[Point, ...]
 
 
-def run(scenario: ScenarioFile) -> Ran:
-    """Run it to its end."""
+def run(scenario: ScenarioFile, sink: Sink | None = None) -> Ran:
+    """Run it to its end. `sink` hears of every record, where the nodes are Windows ones: they share one journal."""
     if scenario.windows:
         from .windows_scenario import WindowsRunning  # it builds on what is here
 
-        return Ran(WindowsRunning(scenario).points())
+        return Ran(WindowsRunning(scenario, sink).points())
     running = _Running(scenario)
     return Ran(running.points())
 

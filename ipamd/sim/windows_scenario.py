@@ -19,6 +19,7 @@ from ipamd.ec2.state import Vpc, VpcSettings
 from ipamd.ec2.vpc import apply
 
 from . import neighbours
+from .engine import Sink
 from .fleet_view import Facts, NodeFacts, PodFacts, subnet_facts
 from .scenario_check import max_pods_of, node_names
 from .scenario_file import AddPods, Assign, DeletePods, Drain, ScenarioFile, Step
@@ -37,12 +38,12 @@ def texts(data: dict[str, str | int | bool]) -> dict[str, str]:
 class WindowsRunning:
     """One scenario on its way."""
 
-    def __init__(self, scenario: ScenarioFile) -> None:
+    def __init__(self, scenario: ScenarioFile, sink: Sink | None = None) -> None:
         self._scenario = scenario
         config = scenario.config
         vpc = Vpc(VpcSettings(seed=config.seed, placement=config.placement, metadata_lag=METADATA_LAG[config.latency]))
         subnet = neighbours.make_subnet(vpc, scenario.subnet, config.vpc)
-        self._engine = WindowsEngine(vpc, subnet, latency=Latency(config.latency, config.seed))
+        self._engine = WindowsEngine(vpc, subnet, latency=Latency(config.latency, config.seed), sink=sink)
         self._began = self._engine.now
         self._workload = Random(f"{config.seed}/workload")
         self._names = node_names(scenario)
