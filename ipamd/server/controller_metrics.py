@@ -102,8 +102,6 @@ class Figures(NamedTuple):
     recreate_failed: int = 0
     policies: int = 0
     """SecurityGroupPolicies."""
-    leaked: int = 0
-    """Branch interfaces of nobody, as the last round of the cleaner found them."""
 
 
 class ControllerMetrics:
@@ -183,8 +181,6 @@ class ControllerMetrics:
         yield _single("recreate_cniNode_call_count", "CNINodes made anew because they had gone", now.recreated)
         yield _single("recreate_cniNode_err_count", "Such attempts that failed", now.recreate_failed)
         yield self._latency.metric()
-        for name in ("vpc_rc_created_available_eni_count", "leaked_eni_count"):
-            yield gauge(name, "Branch interfaces of nobody, as the last round of the cleaner found them", now.leaked)
         yield from self._ours(state, now)
         yield from self._process.collect()
 
