@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
+from typing import TypeAlias
 
 import msgspec
 
 from .types import CidrText, EniId, Instant, IpText, Pod, Sandbox, ip4, ip4_text, ip6, ip6_text
+
+Share: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+"""What a block adds to each figure of a `tally.Tally`, in their order."""
+NOTHING: Share = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 _FULL = 0xFFFF
 RANK_BITS = 96
@@ -35,8 +40,8 @@ class Block:
     """A secondary address (/32) or a prefix (/28, or /80 in IPv6) on an ENI (DM-4)."""
 
     __slots__ = (
-        "assigned", "base", "cidr", "cooling", "counted", "eni", "high", "holes", "key", "live", "prefix", "rank",
-        "ready", "records", "size", "thawed", "wide",
+        "assigned", "base", "cidr", "cooling", "eni", "high", "holes", "key", "live", "prefix", "rank",
+        "ready", "records", "share", "size", "thawed", "wide",
     )  # fmt: skip
 
     def __init__(self, eni: EniId, cidr: CidrText, rank: int) -> None:
@@ -62,8 +67,8 @@ class Block:
         """Offsets from here on are untouched; in a wide block those without a record, the first of which this is."""
         self.ready = False
         """Whether it stands in its store's `ready`."""
-        self.counted = False
-        """Whether the tallies have it."""
+        self.share = NOTHING
+        """What the tallies have of it."""
         self.live = True
         """False once it left its ENI."""
 

@@ -6,10 +6,10 @@ The checks scan everything; they run in tests, in the simulator when asked, and 
 from __future__ import annotations
 
 from . import windows_invariants
-from .blocks import Block, service_key
+from .blocks import NOTHING, Block, service_key
 from .pool_linux import limit_per_eni
 from .state import Eni, State, Store
-from .tally import Tally
+from .tally import Tally, share
 
 
 def check(state: State) -> None:
@@ -58,15 +58,15 @@ def _addresses_held_once(state: State) -> None:
 
 def _tallies(state: State, store: Store) -> None:
     """What is kept up to date block by block equals what the blocks add up to."""
+    kept = state.tally(store.card)
     of_card = Tally()
     for eni in (eni for eni in state.enis.values() if eni.card == store.card):
         of_eni = Tally()
         for block in eni.blocks.values():
-            assert block.counted, f"{block.cidr} of ENI {eni.eni} is in no tally"
             for tally in (of_card, of_eni):
-                tally.count(block, state.usable(block), eni.excluded, 1)
-        assert of_eni.figures() == eni.tally.figures(), f"ENI {eni.eni}: its tally is not what its blocks add up to"
-    assert of_card.figures() == store.tally.figures(), f"card {store.card}: its tally is not what its blocks add up to"
+                tally.change(NOTHING, share(block, state.usable(block), eni.excluded))
+        assert of_eni.figures == eni.tally.figures, f"ENI {eni.eni}: its tally is not what its blocks add up to"
+    assert of_card.figures == kept.figures, f"card {store.card}: its tally is not what its blocks add up to"
 
 
 def _block(state: State, eni: Eni, block: Block) -> None:

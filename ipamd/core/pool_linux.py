@@ -105,7 +105,7 @@ def stats(state: State, card: int, now: Instant) -> Stats:
     """A card's figures. Totals leave out excluded ENIs and blocks of the other mode (DM-31, DM-34)."""
     quirks = state.settings.quirks
     store = state.stores[card]
-    tally = store.tally
+    tally = state.tally(card)
     cooling, idle = tally.serving_resting, tally.idle_prefixes
     for block, count in cooled(state, card, now).items():
         if not block.wide and state.usable(block):
@@ -171,8 +171,11 @@ def extra_enis_possible(state: State, card: int, counted: Stats) -> bool:
     warm = settings.warm_prefix_target if settings.prefix_delegation else settings.warm_eni_target
     if counted.available < (warm + 1) * ips_per_eni(state):
         return False
+    state.tally(card)
     return not settings.prefix_delegation or any(
-        not (eni.primary or eni.trunk or eni.efa or eni.assigned) for eni in state.enis.values() if eni.card == card
+        not (eni.primary or eni.trunk or eni.efa or eni.tally.assigned)
+        for eni in state.enis.values()
+        if eni.card == card
     )
 
 
@@ -226,7 +229,7 @@ def hold_on_eni(state: State, eni: Eni, now: Instant) -> str:
         return "young"
     if _resting(state, eni, now):
         return "cooling"
-    if eni.assigned:
+    if eni.tally.assigned:
         return "pods"
     for word in _required_for(state, eni, now):
         return word
@@ -237,6 +240,7 @@ def hold_on_eni(state: State, eni: Eni, now: Instant) -> str:
 
 def _resting(state: State, eni: Eni, now: Instant) -> int:
     """Addresses of an ENI that cool at `now`."""
+    state.tally(eni.card)
     gone = sum(count for block, count in cooled(state, eni.card, now).items() if block.eni == eni.eni)
     return eni.tally.resting - gone
 
@@ -244,6 +248,7 @@ def _resting(state: State, eni: Eni, now: Instant) -> int:
 def _serving_rests(state: State, eni: Eni, now: Instant) -> int:
     """Those of them that lie in blocks which serve; see `stats`."""
     heads = cooled(state, eni.card, now)
+    state.tally(eni.card)
     gone = sum(n for block, n in heads.items() if block.eni == eni.eni and not block.wide and state.usable(block))
     return eni.tally.serving_resting - gone
 
@@ -253,7 +258,7 @@ def _required_for(state: State, eni: Eni, now: Instant) -> list[str]:
     settings = state.settings
     mode = settings.prefix_delegation
     warm, minimum = targets(state, eni.card) or (0, 0)
-    everyone, own = state.stores[eni.card].tally, eni.tally
+    everyone, own = state.tally(eni.card), eni.tally
     required = []
     if warm:
         spare = everyone.serving_size - own.serving_size - everyone.serving_assigned + own.serving_assigned

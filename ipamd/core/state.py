@@ -18,13 +18,13 @@ from typing import Literal
 
 import msgspec
 
-from .blocks import RANK_BITS, Address, Block, service_key, touch
+from .blocks import NOTHING, RANK_BITS, Address, Block, service_key, touch
 from .branch_state import Trunks
 from .calls import Call
 from .commands import CallLane, Restored
 from .kube import KubeNode
 from .settings import Node, Settings
-from .tally import Tally
+from .tally import Tally, share
 from .types import SECOND, CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
 from .windows_state import Cluster
 from .work import Turn, Work
@@ -64,13 +64,15 @@ class Eni:
     @property
     def assigned(self) -> int:
         """Pods on this ENI."""
-        return self.tally.assigned
+        return sum(block.assigned for block in self.blocks.values())
 
 
 class Store:
     """One card's datastore (DM-1). `ready` and `cooling` are indexes; the drifts replicate upstream's miscounts."""
 
-    __slots__ = ("added", "by_rank", "card", "cooling", "drift_prefixes", "drift_total", "owners", "ready", "tally")
+    __slots__ = (
+        "added", "by_rank", "card", "changed", "cooling", "drift_prefixes", "drift_total", "owners", "ready", "tally",
+    )  # fmt: skip
 
     def __init__(self, card: int) -> None:
         self.card = card
@@ -85,6 +87,9 @@ class Store:
         self.drift_total = 0
         self.drift_prefixes = 0
         self.tally = Tally()
+        """As of the last time somebody asked: see `State.tally`."""
+        self.changed: dict[Block, None] = {}
+        """Blocks that changed since then."""
 
     def first_ready(self) -> Block | None:
         """The block an assignment takes from, as far as the index knows."""
@@ -204,29 +209,36 @@ class State:
         return block.live and block.prefix == self.settings.prefix_delegation and not self.enis[block.eni].excluded
 
     def withdraw(self, store: Store, block: Block) -> None:
-        """Take a block out of its store's order of service and of the tallies, before anything about it changes."""
+        """Take a block out of its store's order of service, before what orders it changes."""
         if block.ready:
             del store.ready[bisect_left(store.ready, block.key)]
             block.ready = False
-        if block.counted:
-            self._count(store, block, -1)
 
     def offer(self, store: Store, block: Block) -> None:
-        """Count a block, and put it into its store's order of service if it has something to give and may serve."""
-        if not block.live:
-            return
-        if not block.counted:
-            self._count(store, block, 1)
+        """A block changed: it is counted anew, and stands in the order of service if it has something to give."""
+        store.changed[block] = None
         if not block.ready and (block.thawed or block.holes or block.high < block.size) and self.usable(block):
             insort(store.ready, block.key)
             block.ready = True
 
-    def _count(self, store: Store, block: Block, sign: int) -> None:
-        eni = self.enis[block.eni]
-        serving = block.prefix == self.settings.prefix_delegation and not eni.excluded
-        for tally in (store.tally, eni.tally):
-            tally.count(block, serving, eni.excluded, sign)
-        block.counted = sign > 0
+    def tally(self, card: int) -> Tally:
+        """A card's figures as of the last record; those of its ENIs are up to date too once this was asked."""
+        store = self.stores[card]
+        if store.changed:
+            for block in store.changed:
+                self._count(store, block)
+            store.changed.clear()
+        return store.tally
+
+    def _count(self, store: Store, block: Block) -> None:
+        old, new = block.share, NOTHING
+        if block.live:
+            eni = self.enis[block.eni]
+            serving = block.prefix == self.settings.prefix_delegation and not eni.excluded
+            new = share(block, serving, eni.excluded)
+            eni.tally.change(old, new)
+        store.tally.change(old, new)
+        block.share = new
 
 
 def assignments(state: State) -> Iterator[tuple[Eni, Block, int, Address]]:
@@ -260,6 +272,7 @@ def drop_block(state: State, eni: Eni, block: Block) -> int:
     store = state.stores[eni.card]
     state.withdraw(store, block)
     block.live = False
+    store.changed[block] = None
     del eni.blocks[block.cidr]
     del store.by_rank[block.rank]
     lost = 0
@@ -276,7 +289,6 @@ def thaw_cooled(state: State, store: Store, now: Instant) -> None:
     while store.cooling and now - store.cooling[0][0] > cooldown:
         block = store.cooling.popleft()[1]
         if block.live:
-            state.withdraw(store, block)
             block.thawed += 1
             state.offer(store, block)
 
@@ -330,9 +342,11 @@ def reindex(state: State) -> None:
         store.ready.clear()
         store.cooling.clear()
         store.tally = Tally()
+        store.changed.clear()
         releases: list[tuple[Instant, int, Block]] = []
         for block in store.by_rank.values():
-            block.ready = block.counted = False
+            block.ready = False
+            block.share = NOTHING
             block.thawed = 0
             releases.extend((released_at, block.rank, block) for released_at, _ in block.cooling)
         store.cooling.extend((at, block) for at, _, block in sorted(releases, key=lambda item: item[:2]))

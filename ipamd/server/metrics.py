@@ -271,7 +271,7 @@ def _action(state: State) -> str:
 
 def cooling_addresses(state: State, now: Instant) -> int:
     """How many addresses cool at `now` (DM-8). Costs what has cooled since the last record."""
-    return sum(store.tally.resting - sum(cooled(state, card, now).values()) for card, store in state.stores.items())
+    return sum(state.tally(card).resting - sum(cooled(state, card, now).values()) for card in state.stores)
 
 
 def _word(truth: bool) -> str:
