@@ -30,6 +30,8 @@ COMMANDS = {
     "max-pods": ("max_pods", "kubelet's --max-pods as the EKS AMI recommends it for an instance type"),
 }
 """Command -> its module in this package and one line of help."""
+NOT_FREED = "why-not-freed"
+"""`ipamd why-not-freed THING` is `ipamd why not-freed THING`."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,12 +62,13 @@ def _dispatch(words: list[str]) -> int:
 
             print(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
             return 0
-        case name if name in COMMANDS:
+        case name if name in COMMANDS or name == NOT_FREED:
             from importlib import import_module
 
             if name in ("run", "controller"):
                 _end_quietly_on_sigterm()
-            code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").main(words[1:])
+            name, words = ("why", words) if name == NOT_FREED else (name, words[1:])
+            code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").main(words)
             return code
         case other:
             print(f"ipamd: {other[:64]!a}: no such command; want one of {', '.join(COMMANDS)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which records of a journal are wanted: by pod, address, ENI or type; all given conditions must hold.
+"""Which records of a journal are wanted: by pod, address, prefix, ENI or type; all given conditions must hold.
 
 A release names an address and a sandbox but no pod, so the filter remembers who held what. It must see every
 record from where it begins; `Filter.wants` is asked once for each.
@@ -7,7 +7,8 @@ record from where it begins; `Filter.wants` is asked once for each.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, NetmaskValueError
 from typing import Final, get_args
 
 import msgspec
@@ -17,13 +18,17 @@ from ipamd.core import views
 from ipamd.core.commands import AddNetwork, Command, DelNetwork, Imported, RefuseAdd
 from ipamd.core.events import Event, Record
 from ipamd.core.state import State
-from ipamd.core.types import Ipv4Text, Pod, Sandbox, ip4
+from ipamd.core.types import IpText, Pod, Sandbox
 
 from .output import Usage
 
 _TYPES: Final[dict[str, type]] = {kind.__name__.lower(): kind for kind in (*get_args(Event), *get_args(Command))}
-_BLOCK_MIN: Final = 28
+_BLOCK_MIN: Final = {4: 28, 6: 80}
 """Wider CIDRs are subnets and VPCs, not blocks of an ENI."""
+_Address = IPv4Address | IPv6Address
+_Network = IPv4Network | IPv6Network
+_FIRST: Final = frozenset("0123456789abcdef:")
+"""What an address begins with; most other texts do not."""
 _SURROUNDINGS: Final = frozenset({"block", "subnet_cidr"})
 """Members that say where something lies, not what it is about: a neighbour's block is no news of an address."""
 
@@ -31,7 +36,9 @@ _SURROUNDINGS: Final = frozenset({"block", "subnet_cidr"})
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that `Filter.of` reads."""
     parser.add_argument("--pod", action="append", default=[], metavar="[NAMESPACE/]NAME", help="records of this pod")
-    parser.add_argument("--ip", action="append", default=[], metavar="A.B.C.D", help="of this address or its block")
+    parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS", help="of this address or its block")
+    text = "of this prefix and of the addresses in it, such as 10.0.0.16/28"
+    parser.add_argument("--prefix", action="append", default=[], metavar="CIDR", help=text)
     parser.add_argument("--eni", action="append", default=[], metavar="ID", help="of this ENI")
     text = "with this event or cause: AddressAssigned, Tick, ..."
     parser.add_argument("--type", action="append", default=[], metavar="TYPE", help=text)
@@ -40,19 +47,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class Filter:
     """What is wanted. Values of one option are alternatives."""
 
-    def __init__(self, pods: list[str], ips: list[Ipv4Text], enis: list[str], types: list[str]) -> None:
+    def __init__(
+        self, pods: list[str], ips: list[str], enis: list[str], types: list[str], prefixes: Sequence[str] = ()
+    ) -> None:
         """Raises `Usage` for a text that can be none of these."""
         self._pods = pods
-        self._ips = {_address(text): text for text in ips}
+        self._ips = {_asked_address(text) for text in ips}
+        self._prefixes = {_asked_prefix(text) for text in prefixes}
         self._enis = enis
         self._types = tuple(_type(name) for name in types)
         self._by_sandbox: dict[Sandbox, Pod] = {}
-        self._by_address: dict[Ipv4Text, Pod] = {}
+        self._by_address: dict[IpText, Pod] = {}
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Filter:
         """The filter that a command line asks for. Raises `Usage`."""
-        return cls(args.pod, args.ip, args.eni, args.type)
+        return cls(args.pod, args.ip, args.eni, args.type, args.prefix)
 
     @property
     def remembers(self) -> bool:
@@ -62,7 +72,7 @@ class Filter:
     @property
     def everything(self) -> bool:
         """Whether no record is left out."""
-        return not (self._pods or self._ips or self._enis or self._types)
+        return not (self._pods or self._ips or self._prefixes or self._enis or self._types)
 
     def begin(self, state: State) -> None:
         """The State before the first record."""
@@ -77,25 +87,16 @@ class Filter:
             return False
         if self._types and not any(isinstance(part, self._types) for part in (record.cause, *record.events)):
             return False
-        if self._enis or self._ips:
+        if self._enis or self._ips or self._prefixes:
             found = list(_strings(msgspec.to_builtins((record.cause, record.events))))
             if self._enis and not any(eni in found for eni in self._enis):
                 return False
-            if self._ips and not any(map(self._names_address, found)):
+            blocks = [block for text in found if (block := _block(text)) is not None]
+            if self._ips and not any(address in block for block in blocks for address in self._ips):
+                return False
+            if self._prefixes and not any(_inside(block, prefix) for block in blocks for prefix in self._prefixes):
                 return False
         return True
-
-    def _names_address(self, text: str) -> bool:
-        address, slash, length = text.partition("/")
-        try:
-            first = _address(address)
-        except Usage:
-            return False
-        if not slash:
-            return first in self._ips
-        if not length.isdigit() or not _BLOCK_MIN <= int(length) <= 32:
-            return False
-        return any(first <= wanted < first + (1 << 32 - int(length)) for wanted in self._ips)
 
     def _of_pods(self, record: Record) -> bool:
         wanted = False
@@ -126,11 +127,44 @@ def _type(name: str) -> type:
     return found
 
 
-def _address(text: str) -> int:
-    parts = text.split(".")
-    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts):
-        raise Usage(f'--ip "{text[:80]}": want an IPv4 address such as 10.0.0.16')
-    return ip4(text)
+def _asked_address(text: str) -> _Address:
+    try:
+        return IPv6Address(text) if ":" in text else IPv4Address(text)
+    except AddressValueError:
+        raise Usage(f'--ip "{text[:80]}": want an IPv4 address such as 10.0.0.16, or an IPv6 one') from None
+
+
+def _asked_prefix(text: str) -> _Network:
+    want = f'--prefix "{text[:80]}": want a prefix of an ENI such as 10.0.0.16/28 or 2001:db8::/80'
+    try:
+        prefix = _network(text)
+    except (AddressValueError, NetmaskValueError):
+        raise Usage(want) from None
+    except ValueError:
+        first = _network(text, strict=False)
+        raise Usage(f"{want}; it lies in {first}") from None
+    if "/" not in text or prefix.prefixlen < _BLOCK_MIN[prefix.version]:
+        raise Usage(want)
+    return prefix
+
+
+def _network(text: str, strict: bool = True) -> _Network:
+    return IPv6Network(text, strict) if ":" in text else IPv4Network(text, strict)
+
+
+def _block(text: str) -> _Network | None:
+    """The block of an ENI, or the one address, that a text is; None for any other text."""
+    if not text or text[0] not in _FIRST or not ("." in text or ":" in text):
+        return None
+    try:
+        found = _network(text)
+    except ValueError:
+        return None
+    return found if found.prefixlen >= _BLOCK_MIN[found.version] else None
+
+
+def _inside(block: _Network, prefix: _Network) -> bool:
+    return block.version == prefix.version and block.subnet_of(prefix)  # type: ignore[arg-type]
 
 
 def _strings(value: object) -> Iterator[str]:

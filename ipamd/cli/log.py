@@ -30,13 +30,14 @@ _EPILOG: Final = f"""\
 A record is printed whole when it meets every condition; of several values of
 one option any will do. SEQ is a record's number, TIME such as
 2026-08-21T10:15:00Z, and AGE, such as 90s, 10m, 2h or 1d, counts back from the
-newest record.
+newest record. The life of one prefix: ipamd log --prefix 10.0.0.16/28 JOURNAL
 {_EXIT}"""
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; its exit code."""
-    args = parser().parse_args(argv)
+    """Run the command; its exit code. Options without a word before them are those of `show`."""
+    show = [] if argv[:1] in ([], ["-h"], ["--help"]) or not argv[0].startswith("-") else ["show"]
+    args = parser().parse_args([*show, *argv])
     run: Callable[[argparse.Namespace], int] = args.run
     return output.guarded(f"{PROG} {args.command}", lambda: run(args))
 

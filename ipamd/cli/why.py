@@ -42,11 +42,6 @@ def main(argv: list[str]) -> int:
     return output.guarded(PROG, lambda: run(args))
 
 
-def freed(argv: list[str]) -> int:
-    """`ipamd why-not-freed THING JOURNAL`."""
-    return main(["not-freed", *argv])
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of the three questions."""
     raw = argparse.RawDescriptionHelpFormatter

@@ -5,12 +5,14 @@ why_not_freed(path, "eni-0abc", seq)
 
 from __future__ import annotations
 
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
 
 from ipamd.core import events as ev
 from ipamd.core.blocks import Block
+from ipamd.core.cluster import manageable
 from ipamd.core.events import Record
 from ipamd.core.evolve import fold
 from ipamd.core.plan import DECREASE_INTERVAL
@@ -25,12 +27,13 @@ from ipamd.core.pool_linux import (
     stats,
 )
 from ipamd.core.state import Eni, State
-from ipamd.core.types import Instant, ip4
+from ipamd.core.types import Instant
 from ipamd.journal.reading import StrPath, bounds, read
 
 from .past import Progress, Warn, begin, silent
 
 FREE: Final = "free"
+_STAYS: Final = "with ENABLE_IPv6 the pool neither grows nor shrinks: what an ENI has it keeps"
 
 
 class NotFreed(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ class _Index:
     """Which records made what true: told every record in order."""
 
     def __init__(self) -> None:
-        self.started = self.decreased = self.terminating = self.increase = 0
+        self.started = self.decreased = self.terminating = self.increase = self.node = 0
         self.ready: dict[str, int] = {}
         self.added: dict[str, int] = {}
         self.assigned: dict[str, int] = {}
@@ -69,6 +72,8 @@ class _Index:
                     self.started = record.seq
                 case ev.Terminating():
                     self.terminating = record.seq
+                case ev.KubeNodeChanged():
+                    self.node = record.seq
                 case ev.EniReady(eni=eni):
                     self.ready[eni] = record.seq
                 case ev.CidrAdded(cidr=cidr):
@@ -111,6 +116,7 @@ def why_not_freed(
 
 
 def _answer(state: State, index: _Index, thing: str, now: Instant) -> NotFreed:
+    thing = _canonical(thing)
     eni = state.enis.get(thing)
     if eni is not None:
         return _eni(state, index, eni, now)
@@ -121,19 +127,30 @@ def _answer(state: State, index: _Index, thing: str, now: Instant) -> NotFreed:
         for block in eni.blocks.values():
             if thing == block.cidr or (block.size == 1 and thing == block.cidr.removesuffix("/32")):
                 return _block(state, index, eni, block, now)
-            if "/" not in thing and _within(block, thing):
-                return _address(state, index, eni, block, thing, now)
+            if (offset := _offset(block, thing)) is not None:
+                return _address(state, index, eni, block, offset, now)
     if thing in state.pending:
         fact = "it is in no store: it is just being added, or freed already"
         return _told(state, now, thing, "ENI", "pending", fact, _seqs(index.increase))
     raise UnknownThing(f"{thing[:60]}: no ENI, block or address of the pool after record {state.seq}")
 
 
-def _within(block: Block, address: str) -> bool:
-    parts = address.split(".")
-    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts):
-        return False
-    return block.base <= ip4(address) < block.base + block.size
+def _canonical(thing: str) -> str:
+    """An IPv6 address or CIDR as events write it; every other text as it is."""
+    address, slash, length = thing.partition("/")
+    try:
+        return f"{IPv6Address(address)}{slash}{length}" if ":" in address else thing
+    except AddressValueError:
+        return thing
+
+
+def _offset(block: Block, address: str) -> int | None:
+    """Where an address stands in a block; None: not in it, or no address."""
+    try:
+        value = int(IPv6Address(address) if block.wide else IPv4Address(address))
+    except AddressValueError:
+        return None
+    return value - block.base if block.base <= value < block.base + block.size else None
 
 
 def _seqs(*seqs: int | None) -> tuple[int, ...]:
@@ -146,9 +163,10 @@ def _told(
     return NotFreed(thing, kind, rule, fact, until, seqs, state.seq, now)
 
 
-def _address(state: State, index: _Index, eni: Eni, block: Block, address: str, now: Instant) -> NotFreed:
+def _address(state: State, index: _Index, eni: Eni, block: Block, offset: int, now: Instant) -> NotFreed:
     """An address of a prefix: its own state, else its prefix's."""
-    record = block.records.get(ip4(address) - block.base)
+    address = block.address(offset)
+    record = block.records.get(offset)
     if record is not None and record.sandbox is not None:
         fact = f"pod {record.pod.namespace}/{record.pod.name} has it"
         return _told(state, now, address, "address", "pods", fact, _seqs(index.assigned.get(address)))
@@ -180,6 +198,8 @@ def _block(state: State, index: _Index, eni: Eni, block: Block, now: Instant) ->
         until = max(at for at, _ in released) + state.cooldown
         fact = f"addresses of it cool for {state.settings.ip_cooldown_period} s after their release"
         return told("cooling", fact, _seqs(*(index.released.get(ip) for _, ip in released)), until)
+    if state.settings.ipv6:
+        return told("ipv6", _STAYS, _seqs(index.started))
     if state.pool.work is not None:
         fact = f"the pool is busy ({type(state.pool.work).__name__}); it looks again when that has ended"
         return told("busy", fact, _seqs(index.increase))
@@ -240,8 +260,13 @@ def _may_go(state: State, index: _Index, eni: Eni, now: Instant) -> NotFreed:
 
     if state.terminating:
         return told("terminating", "the daemon is ending and frees nothing", _seqs(index.terminating))
+    if state.settings.ipv6:
+        return told("ipv6", _STAYS, _seqs(index.started))
     if state.settings.provisioning_disabled:
         return told("provisioning_disabled", "the daemon makes and frees no ENIs", _seqs(index.started))
+    if not manageable(state):
+        fact = "the node is not to be scheduled on, and with custom networking no ENI is then made or freed"
+        return told("unschedulable", fact, _seqs(index.started, index.node))
     counted = stats(state, eni.card, now)
     if not extra_enis_possible(state, eni.card, counted):
         target = _target(state)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from ipamd.cli import output
 from ipamd.core.commands import AddNetwork, Assigned
-from ipamd.core.events import AddressAssigned, EniReady
+from ipamd.core.events import AddressAssigned, CidrAdded, EniReady
 from ipamd.core.reasons import REMEDIES
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND, Pod, Sandbox
@@ -45,11 +46,14 @@ def test_a_journal_that_may_not_be_read_is_named(ipamd: Run, tmp_path: Path) -> 
     """Somebody else's directory: one line and exit code 2 from every command, no traceback."""
     place = tmp_path / "theirs"
     place.mkdir(mode=0)
+    asked = (("log", "show"), ("log", "verify"), ("state",), ("replay",))
+    for words in asked:  # imports what the commands need, which the other user may not read
+        ipamd(*words, tmp_path / "none")
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
     try:
-        tried = [ipamd(*words, place) for words in (("log", "show"), ("log", "verify"), ("state",), ("replay",))]
+        tried = [ipamd(*words, place) for words in asked]
     finally:
         if root:
             os.seteuid(0)
@@ -112,6 +116,49 @@ def test_an_address_is_found_with_its_block_but_without_its_neighbours(ipamd: Ru
     assert {e["address"] for r in found for e in r["events"] if "address" in e} == {"10.0.0.18"}
 
 
+def test_the_life_of_one_prefix(ipamd: Run, journal: Path) -> None:
+    """--prefix: what brought it, and the pods that had addresses of it; not those of the other prefix."""
+    prefixes = [event.cidr for r in read(journal) for event in r.events if isinstance(event, CidrAdded)]
+    chosen = prefixes[0]
+
+    found = records(ipamd("log", "show", journal, "--prefix", chosen, "--json").out)
+
+    lives = {
+        event["address"]
+        for r in found
+        for event in r["events"]
+        if event["type"] in ("AddressAssigned", "AddressReleased")
+    }
+    expected = {
+        event.address
+        for r in read(journal)
+        for event in r.events
+        if isinstance(event, AddressAssigned) and event.block == chosen
+    }
+    assert len(prefixes) > 1 and lives == expected
+    assert [e["cidr"] for r in found for e in r["events"] if e["type"] == "CidrAdded"] == [chosen]
+    assert records(ipamd("log", "--prefix", chosen, journal, "--json").out) == found
+
+
+def test_ipv6_prefixes_and_addresses_are_found_however_they_are_written(ipamd: Run, tmp_path: Path) -> None:
+    """IPv6 mode: the /80 tells of all its pods, an address of its own ones."""
+    where = tmp_path / "six"
+    six = ("ENABLE_IPv6=true", "ENABLE_IPv4=false", "ENABLE_PREFIX_DELEGATION=true")
+    made = ipamd("simulate", *(word for value in six for word in ("--set", value)), "--pods", 3, "--journal", where)
+    assert made.code == 0, made.err
+    given = [
+        (event.block, event.address) for r in read(where) for event in r.events if isinstance(event, AddressAssigned)
+    ]
+    prefix, address = given[1]
+    long = str(IPv6Network(prefix).exploded).upper()
+
+    by_prefix = records(ipamd("log", "show", where, "--prefix", long, "--type", "AddressAssigned", "--json").out)
+    by_address = records(ipamd("log", "show", where, "--ip", address, "--type", "AddressAssigned", "--json").out)
+
+    assert [event["address"] for r in by_prefix for event in r["events"]] == [one for _, one in given]
+    assert [event["address"] for r in by_address for event in r["events"]] == [address]
+
+
 def test_conditions_narrow_each_other_and_values_widen(ipamd: Run, journal: Path) -> None:
     """--type twice is either; --type and --eni is both; a cause is a type too."""
     adds = numbers(ipamd("log", "show", journal, "--type", "addnetwork").out)
@@ -144,6 +191,11 @@ def test_since_and_until_take_numbers_and_times(ipamd: Run, journal: Path) -> No
         (("--type", "Nonsense"), "want one of AddressAssigned"),
         (("--ip", "10.0.0"), "want an IPv4 address"),
         (("--ip", "10.0.0.256"), "want an IPv4 address"),
+        (("--ip", "2600::zz"), "or an IPv6 one"),
+        (("--prefix", "10.0.0.0/8"), "want a prefix of an ENI"),
+        (("--prefix", "10.0.0.20/28"), "it lies in 10.0.0.16/28"),
+        (("--prefix", "10.0.0.16"), "want a prefix of an ENI"),
+        (("--prefix", "web"), "want a prefix of an ENI"),
         (("--since", "yesterday"), "want a record number, a time such as 2026-08-21T10:15:00Z, or an age"),
     ],
 )

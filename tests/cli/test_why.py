@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
+
+from ipamd.cli import main as cli
+from ipamd.core.events import AddressAssigned, AddressReleased
+from ipamd.journal.reading import bounds, read
 
 from .conftest import Run
 
@@ -48,6 +53,26 @@ def test_what_holds_an_address(ipamd: Run, full: Path) -> None:
     assert said.code == 0, said.err
     assert "default/pod-3" in said.out
     assert ipamd("why", "not-freed", address, full, "--json").json["rule"] == "pods"
+
+
+def test_what_holds_an_address_of_an_ipv6_prefix(ipamd: Run, tmp_path: Path) -> None:
+    """A pod, a cooldown, and what no pod ever had: in IPv6 mode the prefix stays with its ENI."""
+    where = tmp_path / "six"
+    six = ("ENABLE_IPv6=true", "ENABLE_IPv4=false", "ENABLE_PREFIX_DELEGATION=true")
+    words = [word for value in six for word in ("--set", value)]
+    assert ipamd("simulate", *words, "--pods", 2, "--delete", 2, "--journal", where).code == 0
+    address = next(e.address for r in read(where) for e in r.events if isinstance(e, AddressReleased))
+    assigned = next(r.seq for r in read(where) for e in r.events if isinstance(e, AddressAssigned))
+    never = str(IPv6Address(address) + 0x2000)
+
+    def rule(thing: str, at: object) -> object:
+        return ipamd("why", "not-freed", thing, where, "--at", at, "--json").json["rule"]
+
+    newest = bounds(where).last_seq
+    assert (rule(address, newest), rule(IPv6Address(address).exploded, newest)) == ("cooling", "cooling")
+    assert rule(never, assigned) == "pods"
+    assert rule(never, assigned - 1) == "ipv6"
+    assert cli(["why-not-freed", never, str(where)]) == 0
 
 
 @pytest.mark.parametrize(
