@@ -231,13 +231,11 @@ class State:
         return store.tally
 
     def _count(self, store: Store, block: Block) -> None:
-        old, new = block.share, NOTHING
-        if block.live:
-            eni = self.enis[block.eni]
-            serving = block.prefix == self.settings.prefix_delegation and not eni.excluded
-            new = share(block, serving, eni.excluded)
-            eni.tally.change(old, new)
-        store.tally.change(old, new)
+        eni = self.enis[block.eni]
+        serving = block.prefix == self.settings.prefix_delegation and not eni.excluded
+        new = share(block, serving, eni.excluded)
+        for tally in (store.tally, eni.tally):
+            tally.change(block.share, new)
         block.share = new
 
 
@@ -272,7 +270,9 @@ def drop_block(state: State, eni: Eni, block: Block) -> int:
     store = state.stores[eni.card]
     state.withdraw(store, block)
     block.live = False
-    store.changed[block] = None
+    store.changed.pop(block, None)
+    for tally in (store.tally, eni.tally):
+        tally.change(block.share, NOTHING)
     del eni.blocks[block.cidr]
     del store.by_rank[block.rank]
     lost = 0
