@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 T ?=
+JOBS ?= 2# test processes of a whole run; a file's tests stay in one
 
 .PHONY: help venv test lint trace mutants bench demo plugin proto limits constraints clean
 .DEFAULT_GOAL := help
@@ -35,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest $(if $(T),$(T),-n $(JOBS) --dist loadfile)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
