@@ -21,6 +21,7 @@ COMMANDS = {
     "lab": ("lab", "an in-memory Kubernetes API server to try things with"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
+    "tui": ("tui", "a journal on a terminal: step through it, see the pool, each record, the plan and its why"),
     "replay": ("replay", "decide every record of a journal again and show the first difference"),
     "diff": ("diff", "what changed in a journal between two moments, by ENI, block and pod"),
     "why": ("why", "why a pod got no address, why something is not freed, where a pod's wait went"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, NetmaskValueError
 from typing import Final, get_args
 
@@ -19,6 +20,8 @@ from ipamd.core.commands import AddNetwork, Command, DelNetwork, Imported, Refus
 from ipamd.core.events import Event, Record
 from ipamd.core.state import State
 from ipamd.core.types import IpText, Pod, Sandbox
+from ipamd.core.windows_commands import WindowsPod
+from ipamd.core.windows_events import PodKnown
 
 from .output import Usage
 
@@ -35,7 +38,8 @@ _SURROUNDINGS: Final = frozenset({"block", "subnet_cidr"})
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that `Filter.of` reads."""
-    parser.add_argument("--pod", action="append", default=[], metavar="[NAMESPACE/]NAME", help="records of this pod")
+    text = "records of this pod; * stands for any text"
+    parser.add_argument("--pod", action="append", default=[], metavar="[NAMESPACE/]NAME", help=text)
     parser.add_argument("--ip", action="append", default=[], metavar="ADDRESS", help="of this address or its block")
     text = "of this prefix and of the addresses in it, such as 10.0.0.16/28"
     parser.add_argument("--prefix", action="append", default=[], metavar="CIDR", help=text)
@@ -55,9 +59,11 @@ class Filter:
         self._ips = {_asked_address(text) for text in ips}
         self._prefixes = {_asked_prefix(text) for text in prefixes}
         self._enis = enis
-        self._types = tuple(_type(name) for name in types)
+        self._types = tuple(type_named(name) for name in types)
         self._by_sandbox: dict[Sandbox, Pod] = {}
         self._by_address: dict[IpText, Pod] = {}
+        self._by_uid: dict[str, Pod] = {}
+        """Pods of Windows nodes."""
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Filter:
@@ -80,6 +86,8 @@ class Filter:
             pod = Pod(held.namespace, held.name)
             self._by_sandbox[Sandbox(held.network, held.container, held.interface)] = pod
             self._by_address[held.address] = pod
+        for known in state.windows.pods.values():
+            self._by_uid.update((uid, Pod(pod.namespace, pod.name)) for uid, pod in known.items())
 
     def wants(self, record: Record) -> bool:
         """Whether the record is wanted."""
@@ -113,13 +121,26 @@ class Filter:
                 wanted = wanted or self._is_wanted(event.pod)
             elif isinstance(event, ev.AddressReleased):
                 wanted = wanted or self._is_wanted(self._by_address.pop(event.address, None))
-        return wanted
+            elif isinstance(event, PodKnown):
+                self._by_uid[event.pod.uid] = Pod(event.pod.namespace, event.pod.name)
+        return wanted or any(self._is_wanted(self._by_uid.get(_uid(part))) for part in (record.cause, *record.events))
 
     def _is_wanted(self, pod: Pod | None) -> bool:
-        return pod is not None and any(text in (pod.name, f"{pod.namespace}/{pod.name}") for text in self._pods)
+        if pod is None:
+            return False
+        names = (pod.name, f"{pod.namespace}/{pod.name}")
+        return any(fnmatchcase(name, text) for text in self._pods for name in names)
 
 
-def _type(name: str) -> type:
+def _uid(part: object) -> str:
+    """The Windows pod that a command or an event is about, if it is about one."""
+    known = getattr(part, "pod", None)
+    uid = getattr(known if isinstance(known, WindowsPod) else part, "uid", "")
+    return uid if isinstance(uid, str) else ""
+
+
+def type_named(name: str) -> type:
+    """The event or the command of that name, in any case. Raises `Usage`."""
     found = _TYPES.get(name.lower())
     if found is None:
         known = ", ".join(kind.__name__ for kind in _TYPES.values())

@@ -23,23 +23,33 @@ from ipamd.core.state import State
 from ipamd.core.types import Instant
 from ipamd.journal.errors import JournalMissing
 from ipamd.journal.reading import Bounds, StrPath, bounds, read, seq_at
+from ipamd.journal.segments import locate
 
-from .past import Warn, fold_to, silent
+from .past import Progress, Warn, fold_to, silent
 from .why import is_refusal
 
 PAGE: Final = 512
-"""Records that a search backwards reads at once, and the steps between two States kept in memory."""
-KEPT: Final = 64
+"""Records that a search backwards reads at once, and the least steps between two States kept in memory."""
+KEPT: Final = 128
 """States kept in memory at most."""
+KEPT_BYTES: Final = 64 << 20
+SPREAD: Final = 64
+"""A long fold leaves so many States behind, evenly spread: a journal without snapshots is folded whole only once."""
+_NEWEST: Final = 8
+"""So many of the newest kept States are never let go: the cursor is near them."""
 
 
 class Travel:
     """A cursor over a journal, also one that grows: `refresh` looks at its end again."""
 
-    def __init__(self, path: StrPath, warn: Warn = silent) -> None:
-        """At the newest record. Raises JournalMissing for an empty journal, and what reading a journal raises."""
+    def __init__(self, path: StrPath, warn: Warn = silent, progress: Progress = silent) -> None:
+        """At the newest record; `progress` is told of the way there.
+
+        Raises JournalMissing for an empty journal, and what reading a journal raises.
+        """
         self._path = path
         self._warn = warn
+        self._progress = progress
         self._kept: dict[int, bytes] = {}
         self.bounds: Bounds = bounds(path)
         if self.bounds.last_seq < self.bounds.first_seq:
@@ -65,11 +75,14 @@ class Travel:
         state = self._nearest(seq)
         if state.seq == seq:
             self.record = next(read(self._path, seq))
+        stride = max((seq - state.seq) // SPREAD // PAGE, 1) * PAGE
         for record in read(self._path, state.seq + 1) if state.seq < seq else ():
             fold(state, record)
             self.record = record
-            if record.seq % PAGE == 0:
+            if record.seq % stride == 0 or (record.seq % PAGE == 0 and seq - record.seq <= 2 * PAGE):
                 self._keep(state)
+            if record.seq % PAGE == 0:
+                self._progress(record.seq, seq)
             if record.seq == seq:
                 break
         self.state = state
@@ -109,14 +122,24 @@ class Travel:
         if 0 < self.state.seq <= seq <= self.state.seq + PAGE:
             return self.state
         near = max((kept for kept in self._kept if kept <= seq), default=0)
-        if near and seq - near <= 2 * PAGE:
+        if near and near >= max((file.seq for file in locate(self._path).snapshots() if file.seq <= seq), default=0):
             return snapshot.decode(self._kept[near])
-        return fold_to(self._path, max(seq - PAGE, self.bounds.first_seq - 1), warn=self._warn)
+        return fold_to(self._path, self._snapshot(seq), warn=self._warn)
+
+    def _snapshot(self, seq: int) -> int:
+        """The record of the snapshot that leads to `seq`, with enough before it that steps back are quick."""
+        files = [file.seq for file in locate(self._path).snapshots() if file.seq <= seq]
+        nothing = 0 if self.bounds.first_seq == 1 else seq
+        return next((file for file in reversed(files) if seq - file >= PAGE), min(files, default=nothing))
 
     def _keep(self, state: State) -> None:
         self._kept[state.seq] = snapshot.encode(state)
-        if len(self._kept) > KEPT:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) > KEPT or sum(map(len, self._kept.values())) > KEPT_BYTES:
+            if len(self._kept) <= _NEWEST:
+                break
+            old = sorted(list(self._kept)[:-_NEWEST])
+            gaps = [(after - before, after) for before, after in zip([0, *old], old, strict=False)]
+            del self._kept[min(gaps)[1]]
 
     def _ahead(self, wanted: Callable[[Record], bool]) -> int:
         return next((record.seq for record in read(self._path, self.seq + 1) if wanted(record)), 0)
