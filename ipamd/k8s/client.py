@@ -5,23 +5,19 @@ lightkube's own watch knows no bookmarks and starts from scratch after 410, so l
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
-from urllib.parse import quote
+from typing import Any, Final
 
 import httpx2
 import msgspec
 
 from . import wire
+from .collection import Collection, part, pod_path
 from .connection import configuration, session
-from .port import ClusterError, ClusterLost, Item, Listed, Seen
+from .port import ClusterError, ClusterLost
 from .views import CniNodeView, EniConfigView, EventNote, Feature, NodeView, PodView, ServerVersion
 
-V = TypeVar("V", bound=Item)
-
-PAGE: Final = 500
-WATCH_SECONDS: Final = 300
 SILENCE_SECONDS: Final = 90
 """Bookmarks come about once a minute: a watch that is silent for longer than the server lets it live is dead."""
 LINE_MAX: Final = 16 * 1024 * 1024
@@ -46,53 +42,54 @@ class LightkubeCluster:
 
     async def node(self, name: str, seconds: float = 3.0) -> NodeView:
         """See the port."""
-        return wire.node(await self._thing(f"{_CORE}/nodes/{_part(name)}", seconds))
+        return wire.node(await self._thing(f"{_CORE}/nodes/{part(name)}", seconds))
 
     async def pod(self, namespace: str, name: str) -> PodView:
         """See the port."""
-        return wire.pod(await self._thing(_pod_path(namespace, name)))
+        return wire.pod(await self._thing(pod_path(namespace, name)))
 
     async def eni_config(self, name: str) -> EniConfigView:
         """See the port."""
-        return wire.eni_config(await self._thing(f"{_ENI_CONFIGS}/{_part(name)}"))
+        return wire.eni_config(await self._thing(f"{_ENI_CONFIGS}/{part(name)}"))
 
     async def cni_node(self, name: str) -> CniNodeView:
         """See the port."""
-        return wire.cni_node(await self._thing(f"{_CNI_NODES}/{_part(name)}"))
+        return wire.cni_node(await self._thing(f"{_CNI_NODES}/{part(name)}"))
 
-    def nodes(self, name: str = "") -> Collection[NodeView]:
+    def nodes(self, name: str = "") -> Collection[wire.Thing, NodeView]:
         """See the port."""
-        return Collection(self, f"{_CORE}/nodes", _named(name), wire.node)
+        return Collection(self, f"{_CORE}/nodes", _named(name), wire.node, wire.Thing)
 
-    def pods(self, node: str = "") -> Collection[PodView]:
+    def pods(self, node: str = "") -> Collection[wire.Thing, PodView]:
         """See the port."""
-        return Collection(self, f"{_CORE}/pods", {"fieldSelector": f"spec.nodeName={node}"} if node else {}, wire.pod)
+        mine = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
+        return Collection(self, f"{_CORE}/pods", mine, wire.pod, wire.Thing)
 
-    def eni_configs(self) -> Collection[EniConfigView]:
+    def eni_configs(self) -> Collection[wire.Thing, EniConfigView]:
         """See the port."""
-        return Collection(self, _ENI_CONFIGS, {}, wire.eni_config)
+        return Collection(self, _ENI_CONFIGS, {}, wire.eni_config, wire.Thing)
 
-    def cni_nodes(self, name: str = "") -> Collection[CniNodeView]:
+    def cni_nodes(self, name: str = "") -> Collection[wire.Thing, CniNodeView]:
         """See the port."""
-        return Collection(self, _CNI_NODES, _named(name), wire.cni_node)
+        return Collection(self, _CNI_NODES, _named(name), wire.cni_node, wire.Thing)
 
     async def patch_pod_annotations(self, pod: PodView, annotations: dict[str, str | None]) -> PodView:
         """See the port."""
         body = {"metadata": {"annotations": annotations}} if annotations else {}
-        raw = await self.request("PATCH", _pod_path(pod.namespace, pod.name), body=body, headers=_MERGE)
+        raw = await self.request("PATCH", pod_path(pod.namespace, pod.name), body=body, headers=_MERGE)
         return wire.pod(wire.decoded("PATCH pod", raw, wire.Thing))
 
     async def patch_features(self, seen: CniNodeView, features: tuple[Feature, ...]) -> CniNodeView:
         """See the port."""
         listed = [wire.feature_body(feature) for feature in features]
         body = {"metadata": {"resourceVersion": seen.version}, "spec": {"features": listed}}
-        raw = await self.request("PATCH", f"{_CNI_NODES}/{_part(seen.name)}", body=body, headers=_MERGE)
+        raw = await self.request("PATCH", f"{_CNI_NODES}/{part(seen.name)}", body=body, headers=_MERGE)
         return wire.cni_node(wire.decoded("PATCH cninode", raw, wire.Thing))
 
     async def create_event(self, event: EventNote) -> None:
         """See the port."""
         body = wire.event_body(event)
-        path = f"/apis/events.k8s.io/v1/namespaces/{_part(body['metadata']['namespace'])}/events"
+        path = f"/apis/events.k8s.io/v1/namespaces/{part(body['metadata']['namespace'])}/events"
         await self.request("POST", path, body=body)
 
     async def close(self) -> None:
@@ -149,55 +146,6 @@ class LightkubeCluster:
         return wire.decoded(f"GET {path}", await self.request("GET", path, seconds=seconds), wire.Thing)
 
 
-class Collection(Generic[V]):
-    """`port.Source` of one path and one selection."""
-
-    def __init__(
-        self, cluster: LightkubeCluster, path: str, selection: Mapping[str, str], reading: Callable[[wire.Thing], V]
-    ) -> None:
-        self._cluster = cluster
-        self._path = path
-        self._selection = selection
-        self._reading = reading
-
-    async def list(self) -> Listed[V]:
-        """Everything in it, all pages of one version."""
-        items: list[V] = []
-        continued = ""
-        while True:
-            onward = {"continue": continued} if continued else {}
-            params: dict[str, str | int] = {**self._selection, "limit": PAGE, **onward}
-            raw = await self._cluster.request("GET", self._path, params=params)
-            page = wire.decoded(f"GET {self._path}", raw, wire.Things)
-            items += map(self._reading, page.items or ())
-            continued = page.metadata.continued
-            if not continued:
-                return Listed(items, page.metadata.resource_version)
-
-    async def watch(self, version: str) -> AsyncGenerator[Seen[V], None]:
-        """What happens after a version. An ERROR line is raised as ClusterError."""
-        operation = f"WATCH {self._path}"
-        params: dict[str, str | int] = {
-            **self._selection,
-            "watch": "1",
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": WATCH_SECONDS,
-        }
-        lines = self._cluster.lines(self._path, params)
-        try:
-            async for raw in lines:
-                line = wire.decoded(operation, raw, wire.Line)
-                if line.type == "ERROR":
-                    status = wire.decoded(operation, line.object, wire.Refused)
-                    raise ClusterError(operation, status.code, status.reason, status.message)
-                thing = wire.decoded(operation, line.object, wire.Thing)
-                found = None if line.type == "BOOKMARK" else self._reading(thing)
-                yield Seen(line.type, thing.metadata.resource_version, found)
-        finally:
-            await lines.aclose()
-
-
 def connect(environ: Mapping[str, str], *, kubeconfig: Path | None = None, agent: str = "ipamd") -> LightkubeCluster:
     """The cluster that the environment names (INIT-4); nothing is sent yet. Raises port.NoCluster."""
     return LightkubeCluster(session(configuration(environ, kubeconfig), agent))
@@ -211,17 +159,6 @@ def refused(operation: str, code: int, body: bytes) -> ClusterError:
         reason = {404: "NotFound", 401: "Unauthorized", 403: "Forbidden", 410: "Expired"}.get(code, "")
         status = wire.Refused(body[:200].decode("utf-8", "replace").strip(), reason, code)
     return ClusterError(operation, status.code or code, status.reason, status.message)
-
-
-def _part(text: str) -> str:
-    """One part of a path, whatever is in it. Raises ClusterError for what would be another path."""
-    if text in ("", ".", ".."):
-        raise ClusterError("GET", 404, "NotFound", f'"{text}" is no name of an object')
-    return quote(text, safe="")
-
-
-def _pod_path(namespace: str, name: str) -> str:
-    return f"{_CORE}/namespaces/{_part(namespace)}/pods/{_part(name)}"
 
 
 def _named(name: str) -> dict[str, str]:

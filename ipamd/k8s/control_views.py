@@ -148,7 +148,6 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
     finalizers: list[str] | None = None
     deletion_timestamp: str | None = None
-    continued: str = msgspec.field(name="continue", default="")
 
 
 class _Resources(msgspec.Struct, frozen=True):
@@ -187,13 +186,6 @@ class Thing(msgspec.Struct, frozen=True):
     spec: _Spec | None = None
     status: _Status | None = None
     data: dict[str, str] | None = None
-
-
-class Things(msgspec.Struct, frozen=True):
-    """A list."""
-
-    metadata: _Metadata = _Metadata()
-    items: list[Thing] | None = None
 
 
 def pod(thing: Thing) -> ControlledPod:

@@ -28,7 +28,6 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
-    continued: str = msgspec.field(name="continue", default="")
 
 
 class _Resources(msgspec.Struct, frozen=True):
@@ -68,13 +67,6 @@ class Thing(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
     spec: _Spec | None = None
     status: _Status | None = None
-
-
-class Things(msgspec.Struct, frozen=True):
-    """A list."""
-
-    metadata: Metadata = Metadata()
-    items: list[Thing] | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):
