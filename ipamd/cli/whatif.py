@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Final
 
 from ipamd.config import VARIABLES, ConfigError, load
 from ipamd.core.settings import Settings
 from ipamd.core.state import State
-from ipamd.core.types import MS, SECOND
+from ipamd.core.types import SECOND
 from ipamd.ec2.limits import UnknownInstanceType, limits_of, max_pods
 from ipamd.ec2.space import subnet_network
-from ipamd.journal.reading import bounds
 from ipamd.sim.kubelet import RETRY
 from ipamd.sim.past import fold_to
 from ipamd.sim.relive import Change
-from ipamd.sim.whatif import Document, WhatIf, WrongChange, what_if
+from ipamd.sim.whatif import WrongChange, what_if
+from ipamd.sim.windows_past import of_controller
 
-from . import output
+from . import output, whatif_shown, whatif_windows
 from .state import variable_of
 
 PROG: Final = "ipamd whatif"
+ROWS: Final = {
+    "addresses held at the end": "total_ips", "assigned at the end": "assigned", **whatif_shown.ROWS,
+}  # fmt: skip
+"""Row of the table -> member of `Life`."""
 _DERIVED: Final = ("ENABLE_IMDS_ONLY_MODE", "UPSTREAM_PARITY")
 """Variables that stand in several settings."""
 _EPILOG: Final = f"""\
@@ -32,10 +34,11 @@ from the first decision that differs the variant lives on a model of EC2, with
 the answer times, refusals and metadata lag that the journal tells. What is
 assumed is printed. SEQ is the record of a pod's request, of a start or of an end
 of the daemon. A refused pod asks again when it did, then every {RETRY // SECOND} s; --retry
-sets that delay for all tries.
+sets that delay for all tries. A controller's journal takes --config.
 Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.
 
-example: ipamd whatif /var/lib/ipamd --set WARM_IP_TARGET=5 --out whatif.svg
+examples: ipamd whatif /var/lib/ipamd --set WARM_IP_TARGET=5 --out whatif.svg
+          ipamd whatif /var/lib/controller --config warm-ip-target=5
 """
 
 
@@ -55,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("journal", metavar="JOURNAL", help="a state directory, a journal directory or a journal file")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another value of a variable")
+    text = "another value of a key of ConfigMap amazon-vpc-cni, in a controller's journal"
+    made.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help=text)
     made.add_argument("--instance-type", default="", metavar="T", help="another type, with its limits")
     made.add_argument("--max-pods", type=_whole, metavar="N", help="another number of pods that the node may have")
     made.add_argument("--subnet", default="", metavar="CIDR", help="an empty subnet for the node")
@@ -74,6 +79,10 @@ def _whole(text: str) -> int:
 
 
 def _whatif(args: argparse.Namespace) -> int:
+    if of_controller(args.journal):
+        return whatif_windows.run(args)
+    if args.config:
+        raise output.Usage(f"--config {args.config[0][:60]}: this journal is no controller's; want --set NAME=VALUE")
     change = _change(args)
     try:
         with output.progress("records") as report:
@@ -81,11 +90,11 @@ def _whatif(args: argparse.Namespace) -> int:
     except WrongChange as error:
         raise output.Usage(str(error)) from None
     if args.out:
-        _draw(args, found)
+        whatif_shown.draw(args, found.baseline, found.variant)
     if args.json:
         output.write_json(found.document)
     else:
-        _show(args, found.document)
+        whatif_shown.show(args, found.document, ROWS)
     return output.OK
 
 
@@ -108,7 +117,7 @@ def _change(args: argparse.Namespace) -> Change:
         subnet=args.subnet,
         dropped=frozenset(args.drop),
         retry=None if args.retry is None else int(args.retry * SECOND),
-        latency=_latency(args.latency),
+        latency=whatif_shown.latency(args.latency),
     )
 
 
@@ -150,85 +159,3 @@ def _node(args: argparse.Namespace, newest: State | None) -> dict[str, object]:
     if args.max_pods is not None:
         changed["max_pods"] = args.max_pods
     return changed
-
-
-def _latency(given: list[str]) -> dict[str, int]:
-    """Action ("" for all) -> ns. Raises `Usage`."""
-    found: dict[str, int] = {}
-    for text in given:
-        action, _, ms = text.rpartition("=")
-        if not (ms.isascii() and ms.isdigit()) or int(ms[:9]) > 600_000:
-            raise output.Usage(f'--latency "{text[:60]}": want milliseconds up to 600000, or ACTION=MS')
-        found[action] = int(ms) * MS
-    return found
-
-
-# ---- what is shown -------------------------------------------------------------------------------------------
-
-
-def _show(args: argparse.Namespace, told: Document) -> None:
-    out = output.console()
-    rows = [(name, before, after, _difference(before, after)) for name, before, after in _rows(told)]
-    out.print(output.table(_title(args), ("", "baseline", "variant", "difference"), rows))
-    since = f"from record {told.lived_from} on" if told.lived_from else "it never does"
-    out.print(output.facts([("goes its own way", since), *(("assumed", line) for line in told.assumed)]))
-
-
-def _rows(told: Document) -> list[tuple[str, object, object]]:
-    names = {
-        "addresses held at the end": "total_ips", "assigned at the end": "assigned", "most addresses held": "held_max",
-        "address-hours held": "address_hours", "address-hours wasted": "wasted_address_hours",
-        "pods that came": "arrivals", "never served": "unserved", "refused tries": "refused",
-        "wait p50, s": "wait_p50_seconds", "wait p99, s": "wait_p99_seconds", "longest wait, s": "wait_max_seconds",
-    }  # fmt: skip
-    rows = [(title, getattr(told.baseline, name), getattr(told.variant, name)) for title, name in names.items()]
-    for member, word in (("refusals", "refused: "), ("ec2_calls", "EC2 ")):
-        before, after = getattr(told.baseline, member), getattr(told.variant, member)
-        rows += [(word + key, before.get(key, 0), after.get(key, 0)) for key in dict.fromkeys([*before, *after])]
-    return rows
-
-
-def _difference(before: object, after: object) -> str:
-    assert isinstance(before, int | float) and isinstance(after, int | float)
-    return f"{after - before:+.6g}" if after != before else ""
-
-
-def _title(args: argparse.Namespace) -> str:
-    words = [*args.set]
-    words += [args.instance_type] if args.instance_type else []
-    words += [f"subnet {args.subnet}"] if args.subnet else []
-    words += [f"max pods {args.max_pods}"] if args.max_pods is not None else []
-    words += [f"without record {seq}" for seq in args.drop]
-    words += [f"retry {args.retry:g} s"] if args.retry is not None else []
-    words += [f"latency {text} ms" for text in args.latency]
-    return f"what if: {', '.join(words) or 'nothing is changed'}"
-
-
-def _draw(args: argparse.Namespace, found: WhatIf) -> None:
-    """Write the plots as the file's name says. Raises `Usage`."""
-    from ipamd.sim.plots import picture, svg
-
-    path = Path(args.out)
-    node = bounds(args.journal).node
-    drawn = picture(f"{node}: {_title(args)}", [], {"baseline": found.baseline, "variant": found.variant})
-    match path.suffix.lower():
-        case ".svg":
-            rendered = svg(drawn)
-        case ".png":
-            try:
-                from ipamd.sim.plots_png import png
-            except ModuleNotFoundError:
-                raise output.Usage(
-                    f"--out {path}: a PNG needs Pillow; pip install 'ipamd-emulator[plots]', or write an .svg"
-                ) from None
-            rendered = png(drawn)
-        case other:
-            raise output.Usage(f'--out {path}: "{other}" is no format of ours; want a name that ends in .svg or .png')
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_bytes(rendered)
-        fresh.replace(path)
-    except OSError as error:
-        raise output.Usage(f"--out {path}: cannot be written: {error.strerror}; choose another place") from None
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -70,13 +70,13 @@ class Life(msgspec.Struct, frozen=True):
     held_max: int
 
 
-class Meter:
-    """See the module. `begin` and `end` bound what is measured, in ns."""
+class Course:
+    """The course of a life as lines: addresses held and assigned, refusals, and the hours that they add up to."""
 
     def __init__(self, begin: Instant, end: Instant) -> None:
+        """`begin` and `end` bound what is measured, in ns."""
         self.begin = begin
         self.end = end
-        self.arrivals = Arrivals()
         self.points: list[Point] = []
         self.refusals: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
@@ -86,9 +86,49 @@ class Meter:
         self._at = begin
         self._changed_at = begin
 
+    def pass_to(self, at: Instant) -> None:
+        """Time passes; nothing changed until `at`."""
+        span = max(at - self._at, 0)
+        self._held_time += span * self._held
+        self._assigned_time += span * min(self._assigned, self._held)
+        self._at = max(at, self._at)
+
+    def note(self, at: Instant) -> None:
+        """What is held and assigned is so from `at` on."""
+        self._held_max = max(self._held_max, self._held)
+        point = Point(at, self._held, self._assigned, self.refusals.total())
+        if self.points and at // self._bucket == self.points[-1].at // self._bucket and len(self.points) > 1:
+            self.points[-1] = point
+        else:
+            self.points.append(point)
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """Addresses held and assigned, times hours."""
+        return self._held_time / _HOUR, self._assigned_time / _HOUR
+
+    @property
+    def seconds(self) -> float:
+        """How long the life was."""
+        exact = (self.end - self.begin) / SECOND
+        return int(exact) if exact == int(exact) else round(exact, 3)
+
+    @property
+    def most_refused(self) -> dict[str, int]:
+        """Refusals by reason, the most frequent first."""
+        return dict(sorted(self.refusals.items(), key=lambda item: (-item[1], item[0])))
+
+
+class Meter(Course):
+    """See the module."""
+
+    def __init__(self, begin: Instant, end: Instant) -> None:
+        super().__init__(begin, end)
+        self.arrivals = Arrivals()
+
     def hear(self, record: Record, state: State) -> None:
         """A record and the State after it."""
-        self._pass_to(record.at)
+        self.pass_to(record.at)
         self.arrivals.hear(record)
         for event in record.events:
             if isinstance(event, ev.AssignRefused):
@@ -96,49 +136,32 @@ class Meter:
             elif isinstance(event, ev.CallStarted) and isinstance(event.call, _EC2):
                 self.calls[operation(event.call)] += 1
         cause = record.cause
-        if isinstance(cause, Observed) and not isinstance(
-            cause.look, ReadMetadata | ReadLinks | KubeLook
-        ):
+        if isinstance(cause, Observed) and not isinstance(cause.look, ReadMetadata | ReadLinks | KubeLook):
             self.calls[operation(cause.look)] += 1
         if any(isinstance(event, _RESHAPES) for event in record.events):
             self._held = views.serving(state)
         if changes(record.events):
             self._changed_at = record.at
         self._assigned = sum(len(store.owners) for store in state.stores.values())
-        self._held_max = max(self._held_max, self._held)
-        self._note(record.at)
-
-    def _pass_to(self, at: Instant) -> None:
-        span = max(at - self._at, 0)
-        self._held_time += span * self._held
-        self._assigned_time += span * min(self._assigned, self._held)
-        self._at = max(at, self._at)
-
-    def _note(self, at: Instant) -> None:
-        point = Point(at, self._held, self._assigned, self.refusals.total())
-        if self.points and at // self._bucket == self.points[-1].at // self._bucket and len(self.points) > 1:
-            self.points[-1] = point
-        else:
-            self.points.append(point)
+        self.note(record.at)
 
     def life(self, state: State, busy: bool) -> Life:
         """The result, once everything until `end` was heard. `busy`: something is in flight."""
-        self._pass_to(self.end)
+        self.pass_to(self.end)
         pool = views.pool(state, self.end)
         waits = sorted(a.wait for a in self.arrivals.all if a.wait is not None)
-        seconds = (self.end - self.begin) / SECOND
-        held, assigned = self._held_time / _HOUR, self._assigned_time / _HOUR
+        held, assigned = self.hours
         return Life(
             enis=tuple(EniCount(eni.device, eni.prefixes, eni.ips, eni.pods, eni.card) for eni in pool.enis),
             total_ips=pool.total_ips,
             assigned=pool.assigned,
             unused=pool.unused,
             unused_prefixes=pool.unused_prefixes,
-            virtual_seconds=int(seconds) if seconds == int(seconds) else round(seconds, 3),
+            virtual_seconds=self.seconds,
             ec2_calls=dict(sorted(self.calls.items())),
             settled=not busy and self.end - self._changed_at >= QUIET,
             refused=self.refusals.total(),
-            refusals=dict(sorted(self.refusals.items(), key=lambda item: (-item[1], item[0]))),
+            refusals=self.most_refused,
             arrivals=len(self.arrivals.all),
             unserved=sum(a.wait is None for a in self.arrivals.all),
             address_hours=round(held, 3),

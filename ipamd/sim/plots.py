@@ -13,7 +13,7 @@ import msgspec
 
 from ipamd.core.types import SECOND, Instant
 
-from .meter import Meter, Point
+from .meter import Course, Point
 
 WIDTH, PANEL, MARGIN, LEFT = 900, 170, 26, 64
 INK, DIM, PAPER, GRID = "#1d1d1f", "#6b6b70", "#ffffff", "#e4e4e8"
@@ -57,7 +57,7 @@ PANELS: Final[tuple[tuple[str, Callable[[Point], int]], ...]] = (
 )
 
 
-def picture(title: str, lines: Sequence[str], lives: dict[str, Meter]) -> Picture:
+def picture(title: str, lines: Sequence[str], lives: dict[str, Course]) -> Picture:
     """Four panels under a title, a legend and some lines of text; all lives on one scale."""
     parts: list[Words | Stroke] = [Words(MARGIN, MARGIN, title[:100], 17, INK)]
     top = MARGIN + 28
@@ -75,13 +75,13 @@ def picture(title: str, lines: Sequence[str], lives: dict[str, Meter]) -> Pictur
     return Picture(WIDTH, top, title, tuple(parts))
 
 
-def _steps(meter: Meter, value: Callable[[Point], int]) -> list[tuple[Instant, int]]:
+def _steps(meter: Course, value: Callable[[Point], int]) -> list[tuple[Instant, int]]:
     found = [(point.at, value(point)) for point in meter.points]
     return [*found, (meter.end, found[-1][1])] if found else []
 
 
 def _panel(
-    name: str, top: int, lines: dict[str, list[tuple[Instant, int]]], lives: dict[str, Meter]
+    name: str, top: int, lines: dict[str, list[tuple[Instant, int]]], lives: dict[str, Course]
 ) -> list[Words | Stroke]:
     begin = min(meter.begin for meter in lives.values())
     span = max(max(meter.end for meter in lives.values()) - begin, 1)

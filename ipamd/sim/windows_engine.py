@@ -19,7 +19,7 @@ from typing import Final
 
 from ipamd.core import events as ev
 from ipamd.core import windows_events as we
-from ipamd.core.calls import Call, Failed, Outcome
+from ipamd.core.calls import AssignPrivateIpAddresses, Call, Failed, Outcome
 from ipamd.core.cluster_calls import AdvertiseCapacity, AnnotatePod, ReadInstance
 from ipamd.core.commands import Answer, Command, Settle
 from ipamd.core.decide import decide
@@ -117,13 +117,13 @@ class WindowsEngine:
 
     # ---- the controller's process ---------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, seed: int = 0) -> None:
         """The process begins, or begins anew: what was queued is gone, what was asked answers nobody."""
         self._tenure += 1
         self._running.clear()
         for queue in self._queues.values():
             queue.clear()
-        self._apply(OpenController(self._tenure, self.flag, self.quirks))
+        self._apply(OpenController(seed or self._tenure, self.flag, self.quirks))
         self._apply(LegacySeen(self.legacy))
         self._apply(ConfigSeen(self.data))
         for pod in self.objects.pods.values():
@@ -344,13 +344,8 @@ class WindowsEngine:
         call = started.call
         if isinstance(call, AnnotatePod | AdvertiseCapacity):
             return 0, 0 if self._latency.profile == "none" else 20 * MS
-        actions = [type(call).__name__]
-        if isinstance(call, ReadInstance):
-            actions = ["DescribeInstances", "DescribeSubnets"] if started.lane == "node" else ["DescribeInstances"]
-        elif type(call).__name__ == "AssignPrivateIpAddresses":
-            actions.append("DescribeNetworkInterfaces")  # until the new items are visible (WIN-107)
         wait = latency = 0
-        for action in actions:
+        for action in actions(started):
             self._asked += 1
             self.requests[action] += 1
             wait = max(wait, self._bucket.wait(self.now))
@@ -366,6 +361,19 @@ class WindowsEngine:
                 action()
 
         heapq.heappush(self._heap, (self.now + delay, self._order, run))
+
+
+def actions(started: ev.CallStarted) -> list[str]:
+    """The requests to EC2 that a call comes to; none for one to the API server."""
+    match started.call:
+        case AnnotatePod() | AdvertiseCapacity():
+            return []
+        case ReadInstance():
+            return ["DescribeInstances", "DescribeSubnets"] if started.lane == "node" else ["DescribeInstances"]
+        case AssignPrivateIpAddresses():
+            return ["AssignPrivateIpAddresses", "DescribeNetworkInterfaces"]  # until all is visible (WIN-107)
+        case call:
+            return [type(call).__name__]
 
 
 def node_seen_again(engine: WindowsEngine, name: str) -> None:

@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 
 from ipamd.core.settings import WindowsQuirks
+from ipamd.core.state import State
 from ipamd.core.types import Instant
 from ipamd.ec2.latency import METADATA_LAG, Latency, Profile
 from ipamd.ec2.state import Vpc, VpcSettings
@@ -101,7 +102,12 @@ def live(scenario: WindowsScenario, engine: WindowsEngine, report: Callable[[int
 
 def settled(engine: WindowsEngine, name: str = NODE) -> WindowsSettled:
     """The figures of one node's pools."""
-    node = engine.state.windows.nodes.get(name)
+    return pools_of(engine.state, name, engine.objects.nodes[name].capacity)
+
+
+def pools_of(state: State, name: str, capacity: int) -> WindowsSettled:
+    """The same of a State; `capacity` is what the node advertises."""
+    node = state.windows.nodes.get(name)
     pools = node.pools if node is not None else {}
     prefix, secondary = pools.get("prefix"), pools.get("secondary")
     return WindowsSettled(
@@ -111,7 +117,7 @@ def settled(engine: WindowsEngine, name: str = NODE) -> WindowsSettled:
         warm=sum(len(free) for pool in pools.values() for free in pool.warm.values()),
         cooling=sum(len(pool.cooling) for pool in pools.values()),
         unused_prefixes=sum(len(free) == prefix.size for free in prefix.warm.values()) if prefix else 0,
-        capacity=engine.objects.nodes[name].capacity,
+        capacity=capacity,
     )
 
 

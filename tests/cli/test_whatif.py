@@ -75,3 +75,56 @@ def test_slower_answers_serve_fewer_pods_by_the_end(ipamd: Run, tmp_path: Path) 
     slow = ipamd("whatif", where, "--latency", "AttachNetworkInterface=4000", "--retry", 1, "--json").json["variant"]
 
     assert quick["unserved"] < slow["unserved"]
+
+
+@pytest.fixture
+def controllers(ipamd: Run, tmp_path: Path) -> Path:
+    """The journal of a simulated controller: one Windows node, five pods."""
+    where = tmp_path / "controller" / "journal"
+    words = ("--os", "windows", "--instance-type", "c5.large", "--pods", 5, "--latency", "realistic")
+    said = ipamd("simulate", *words, "--journal", where, "--json")
+    assert said.code == 0, said.err
+    return where
+
+
+def test_a_controllers_journal_under_another_config_map(ipamd: Run, controllers: Path, tmp_path: Path) -> None:
+    """--config and --set alike; the members of simulate --os windows, and plots."""
+    by_config = ipamd("whatif", controllers, "--config", "enable-windows-prefix-delegation=true", "--json").json
+    picture = tmp_path / "lives.svg"
+    by_set = ipamd("whatif", controllers, "--set", "enable-windows-prefix-delegation=true", "--json", "--out", picture)
+    table = ipamd("whatif", controllers, "--config", "warm-ip-target=1")
+
+    assert by_set.json == by_config and picture.read_bytes().startswith(b"<svg")
+    assert list(by_config) == ["baseline", "variant", "assumed", "lived_from"]
+    assert (by_config["baseline"]["ips"], by_config["baseline"]["prefixes"]) == (8, 0)
+    assert (by_config["variant"]["ips"], by_config["variant"]["prefixes"], by_config["variant"]["used"]) == (0, 1, 5)
+    assert table.code == 0 and "what if: warm-ip-target=1" in table.out and "wait p99, s" in table.out
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--set", "WARM_IP_TARGET=5"], "want KEY=VALUE with KEY one of enable-windows-ipam"),
+        (["--config", "warm-ip-target"], "want KEY=VALUE"),
+        (["--set", "UPSTREAM_PARITY=nonsense"], "UPSTREAM_PARITY"),
+        (["--retry", "5"], "--retry 5: a controller's journal does not know it"),
+        (["--instance-type", "m9.huge"], "m9.huge"),
+        (["--drop", "1"], "without its first start"),
+    ],
+)
+def test_what_makes_no_sense_for_a_controller_is_refused(
+    words: list[str], said: str, ipamd: Run, controllers: Path
+) -> None:
+    """Exit code 2, the option named, nothing printed."""
+    done = ipamd("whatif", controllers, *words)
+
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_config_is_for_a_controllers_journal(ipamd: Run, journal: Path) -> None:
+    """A node's journal has no ConfigMap."""
+    done = ipamd("whatif", journal, "--config", "warm-ip-target=5")
+
+    assert (done.code, done.out) == (2, "")
+    assert "this journal is no controller's" in done.err
