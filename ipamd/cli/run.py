@@ -255,7 +255,7 @@ class Surroundings(NamedTuple):
 async def _open(args: argparse.Namespace, config: Config, daemon: Daemon, around: Surroundings) -> None:
     """Give the doors what they need, and run."""
     counts = RequestCounts()
-    metrics = metrics_of(daemon, counts, args.client_version, around.clock, around.cloud)
+    metrics = metrics_of(daemon, counts, args.client_version, around.clock, around.cloud, around.host)
     backend = Backend(
         submit=daemon.datastore.submit,
         vpc_cidrs=vpc_cidrs_of(args.ec2, daemon),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ipamd.config import Config, Instance, Verdict, ipamd_env, network_env, verdicts
@@ -13,6 +13,8 @@ from ipamd.ec2.embedded import EmbeddedCloud
 from ipamd.ec2.port import Ec2
 from ipamd.runtime.clock import Clock
 from ipamd.runtime.daemon import Daemon
+from ipamd.runtime.hostkernel import KernelHost
+from ipamd.runtime.hostnet import Host
 from ipamd.server.counts import RequestCounts
 from ipamd.server.history import Past
 from ipamd.server.introspection import EniConfig, Introspection, no_eni_config
@@ -41,8 +43,12 @@ def introspection_of(
     )
 
 
-def metrics_of(daemon: Daemon, counts: RequestCounts, version: str, clock: Clock, cloud: Ec2) -> Metrics:
+def metrics_of(daemon: Daemon, counts: RequestCounts, version: str, clock: Clock, cloud: Ec2, host: Host) -> Metrics:
     """Fed by the daemon's records and calls from now on."""
+
+    def connmark() -> tuple[str, Mapping[str, int]]:
+        return (host.connmark_backend, host.connmark_counts) if isinstance(host, KernelHost) else ("", {})
+
     metrics = Metrics(
         lambda: daemon.state,
         counts,
@@ -50,6 +56,7 @@ def metrics_of(daemon: Daemon, counts: RequestCounts, version: str, clock: Clock
         now=clock.now,
         lag=lambda: daemon.datastore.lag_seconds,
         subnets=free_space(cloud),
+        connmark=connmark,
     )
     daemon.datastore.subscribe(metrics.on_record)
     daemon.performer.on_call = metrics.on_call

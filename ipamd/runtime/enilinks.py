@@ -11,6 +11,9 @@ any ENI and any node reach each other just as over a VPC, and nothing else is br
 A secondary ENI's link comes as on EC2: down and without addresses, which is SetUpEni's work. The primary one comes
 up with its address and a default route, as the machine's own DHCP client leaves it. When EC2 takes the ENI, the pair
 goes, and with it what the kernel had routed over it. Links outlive the daemon; the next one finds them.
+
+With an IPv6 address the primary link has that too, and a default route to fe80:ec2::1, which every router end answers
+for. The router reaches an ENI's IPv6 addresses and /80s by the link-local address that the kernel makes of its MAC.
 """
 
 from __future__ import annotations
@@ -18,18 +21,20 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Final
 
 import msgspec
 
 from ipamd.core.calls import (
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     AttachNetworkInterface,
     DeleteNetworkInterface,
     DetachNetworkInterface,
     Ec2Call,
     Result,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
     View,
 )
@@ -39,8 +44,9 @@ from ipamd.ec2.port import Ec2, Ec2Look, Feature
 from ipamd.ec2.state import Vpc
 
 from .hostnet import HostError
+from .hostplan import ENI_GATEWAY6
 from .hosttools import Tools
-from .hostview import Link, Route
+from .hostview import PROTO_KERNEL, Link, Route
 
 FIRST_SLOT: Final = 5
 """Nitro instances call their first link ens5."""
@@ -53,6 +59,7 @@ ROUTER_SYSCTLS: Final = {
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
+    "net/ipv6/conf/all/forwarding": "1",
 }
 _CHANGES = (
     AttachNetworkInterface
@@ -60,6 +67,8 @@ _CHANGES = (
     | DeleteNetworkInterface
     | AssignPrivateIpAddresses
     | UnassignPrivateIpAddresses
+    | AssignIpv6Addresses
+    | UnassignIpv6Addresses
 )
 _log = logging.getLogger(__name__)
 
@@ -77,6 +86,9 @@ class EniLink(msgspec.Struct, frozen=True):
     """The ENI's primary one first."""
     prefixes: tuple[str, ...]
     subnet_cidr: str
+    addresses6: tuple[str, ...] = ()
+    """The ENI's IPv6 ones, the first one first."""
+    prefixes6: tuple[str, ...] = ()
 
     @property
     def gateway(self) -> str:
@@ -89,6 +101,18 @@ class EniLink(msgspec.Struct, frozen=True):
         first, *others = self.addresses
         onward = f"via {first} dev {self.far} onlink"
         return {first: f"dev {self.far} scope link"} | {to: onward for to in (*others, *self.prefixes)}
+
+    @property
+    def routes6(self) -> dict[str, str]:
+        """The same for IPv6."""
+        onward = f"via {link_local(self.mac)} dev {self.far}"
+        return dict.fromkeys((*self.addresses6, *self.prefixes6), onward)
+
+
+def link_local(mac: str) -> str:
+    """The address that the kernel gives a link by itself (modified EUI-64)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes((raw[0] ^ 2,)) + raw[1:3] + b"\xff\xfe" + raw[3:]))
 
 
 def owner_of(vpc: Vpc) -> str:
@@ -108,7 +132,8 @@ def links_of(vpc: Vpc) -> tuple[EniLink, ...]:
         name = f"ens{FIRST_SLOT + eni.device}" + (f"c{eni.card}" if eni.card else "")
         cidr = vpc.subnets[eni.subnet].cidr
         primary = eni.eni == host.primary_eni
-        found.append(EniLink(name, far, alias, eni.mac, primary, eni.addresses, eni.prefixes, cidr))
+        four = (eni.addresses, eni.prefixes, cidr)
+        found.append(EniLink(name, far, alias, eni.mac, primary, *four, eni.ipv6_addresses, eni.ipv6_prefixes))
     return tuple(found)
 
 
@@ -127,8 +152,10 @@ def stale_lines(wanted: tuple[EniLink, ...], here: tuple[Link, ...], there: tupl
     return lines
 
 
-def node_lines(wanted: tuple[EniLink, ...], here: tuple[Link, ...], netns: str, mtu: int, default: bool) -> list[str]:
-    """For the node: links that are not there yet. `default` says whether a default route is there."""
+def node_lines(
+    wanted: tuple[EniLink, ...], here: tuple[Link, ...], netns: str, mtu: int, defaults: frozenset[int]
+) -> list[str]:
+    """For the node: links that are not there yet. `defaults`: the families that have a default route."""
     lines = []
     for link in wanted:
         if any(near.address == link.mac for near in here):
@@ -136,16 +163,28 @@ def node_lines(wanted: tuple[EniLink, ...], here: tuple[Link, ...], netns: str, 
         far = f"peer name {link.far} mtu {mtu} netns {netns}"
         lines.append(f"link add {link.name} mtu {mtu} address {link.mac} type veth {far}")
         if link.primary:
-            length = ip_network(link.subnet_cidr).prefixlen
-            lines.append(f"link set dev {link.name} up")
-            lines.append(f"addr add {link.addresses[0]}/{length} dev {link.name}")
-            if not default:
-                lines.append(f"route add default via {link.gateway} dev {link.name} metric {DEFAULT_METRIC}")
+            lines += _primary_lines(link, defaults)
+    return lines
+
+
+def _primary_lines(link: EniLink, defaults: frozenset[int]) -> list[str]:
+    """What the machine's own DHCP client does on the primary link."""
+    length, way = ip_network(link.subnet_cidr).prefixlen, f"dev {link.name} metric {DEFAULT_METRIC}"
+    lines = [f"link set dev {link.name} up", f"addr add {link.addresses[0]}/{length} dev {link.name}"]
+    if 4 not in defaults:
+        lines.append(f"route add default via {link.gateway} {way}")
+    if link.addresses6:
+        lines.append(f"addr add {link.addresses6[0]}/128 dev {link.name} nodad")
+        if 6 not in defaults:
+            lines.append(f"route add default via {ENI_GATEWAY6} {way}")
     return lines
 
 
 def router_lines(wanted: tuple[EniLink, ...], there: tuple[Link, ...], routes: tuple[Route, ...]) -> list[str]:
-    """For the router, once every link is there: its end up, the gateway's address, the way to each address."""
+    """For the router, once every link is there: its end up, the gateways' addresses, the way to each address.
+
+    `routes` are those of main, of both families.
+    """
     by_name = {link.ifname: link for link in there}
     lines = []
     for link in wanted:
@@ -154,11 +193,15 @@ def router_lines(wanted: tuple[EniLink, ...], there: tuple[Link, ...], routes: t
             lines.append(f"link set dev {link.far} alias {link.alias}")
         if end is None or not end.up:
             lines.append(f"link set dev {link.far} up")
-        if end is None or all(address.local != link.gateway for address in end.addr_info):
+        held = {address.local for address in end.addr_info} if end is not None else set()
+        if link.gateway not in held:
             lines.append(f"addr add {link.gateway}/32 dev {link.far}")
-        had = {route.dst for route in routes if route.dev == link.far}
-        lines += [f"route replace {to} {way}" for to, way in link.routes.items() if to not in had]
-        lines += [f"route del {to} dev {link.far}" for to in sorted(had - link.routes.keys())]
+        if link.addresses6 and ENI_GATEWAY6 not in held:
+            lines.append(f"addr add {ENI_GATEWAY6}/64 dev {link.far} nodad")
+        ways = link.routes | link.routes6
+        had = {route.dst for route in routes if route.dev == link.far and route.protocol != PROTO_KERNEL}
+        lines += [f"route replace {to} {way}" for to, way in ways.items() if to not in had]
+        lines += [f"route del {to} dev {link.far}" for to in sorted(had - ways.keys())]
     return lines
 
 
@@ -195,18 +238,28 @@ class EniLinks:
             await self._router.batch(stale)
             here = await self._node.listed(Link, "addr", "show")
         self._refuse_taken(wanted, here)
-        default = bool(await self._node.listed(Route, "-4", "route", "show", "default"))
-        made = node_lines(wanted, here, self._router.netns, self._mtu, default)
+        made = node_lines(wanted, here, self._router.netns, self._mtu, await self._defaults())
         if made or stale:
-            await self._node.batch(made)
+            await self._node.batch(made, 0)
             there = await self._ends()
-        routes = await self._router.listed(Route, "-4", "route", "show", "table", "main")
+        routes = await self._routes(self._router, "table", "main")
         aliases = {link.ifname: link.ifalias for link in there}
         fresh = [link.far for link in wanted if aliases.get(link.far) != link.alias]
         if fresh:
             # Before the alias, which says that an end is ready. Else proxied answers take up to 0.8 s.
             await self._router.sysctl({f"net/ipv4/neigh/{far}/proxy_delay": "0" for far in fresh})
-        await self._router.batch(router_lines(wanted, there, routes))
+        await self._router.batch(router_lines(wanted, there, routes), 0)
+
+    async def _defaults(self) -> frozenset[int]:
+        """The families for which the node has a default route."""
+        found = await self._routes(self._node, "default")
+        return frozenset(6 if ":" in route.gateway else 4 for route in found)
+
+    @staticmethod
+    async def _routes(tools: Tools, *which: str) -> tuple[Route, ...]:
+        """Of both families."""
+        four = await tools.listed(Route, "-4", "route", "show", *which)
+        return four + await tools.listed(Route, "-6", "route", "show", *which)
 
     async def _ends(self) -> tuple[Link, ...]:
         """The router's links; only `ip link` tells the alias, only `ip addr` the addresses."""

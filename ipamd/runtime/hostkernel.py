@@ -46,6 +46,8 @@ class KernelHost:
         self._one = asyncio.Lock()
         self.connmark_backend = ""
         """`iptables` or `nftables`, once the host is set up."""
+        self.connmark_counts = {"success": 0, "error": 0}
+        """How often the rules of connection marks were brought in order, or could not be."""
 
     async def call(self, call: HostCall) -> None:
         """Perform one call. Raises `HostError`."""
@@ -109,11 +111,21 @@ class KernelHost:
             await self._tools.iptables_restore(hostnat.restore_text(saved, hostnat.blocked(options.ipv6)), other)
         if options.ipv6:
             return
+        try:
+            await self._translate(call, link.ifname)
+        except HostError:
+            self.connmark_counts["error"] += 1
+            raise
+        self.connmark_counts["success"] += 1
+
+    async def _translate(self, call: SetUpHost, primary: str) -> None:
+        """SNAT and connection marks, which IPv4 alone has."""
+        options = self._options
         version = await self._tools.run("iptables", "--version")
         self.connmark_backend = hostnat.backend_of(version)
         facts = hostnat.NatFacts(
             call.primary_ip,
-            link.ifname,
+            primary,
             call.vpc_cidrs,
             self.connmark_backend,
             hostnat.knows_random_fully(version),

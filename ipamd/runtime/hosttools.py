@@ -72,9 +72,13 @@ class Tools:
             ) from None
 
     async def batch(self, lines: list[str], family: int = 4) -> None:
-        """Carry out a plan in one process, in order; it stops at the first line that fails."""
+        """Carry out a plan in one process, in order; it stops at the first line that fails.
+
+        Family 0: each line's addresses say which; a rule without any is then an IPv4 one.
+        """
         if lines:
-            await self.run(*self.ip(f"-{family}", "-batch", "-"), stdin="\n".join([*lines, ""]))
+            flags = [f"-{family}"] if family else []
+            await self.run(*self.ip(*flags, "-batch", "-"), stdin="\n".join([*lines, ""]))
 
     async def view(self, family: int = 4) -> HostView:
         """Links with addresses, and the family's rules and routes."""

@@ -37,6 +37,8 @@ _METADATA: Final = "ReadMetadata"
 _NOT_EXHAUSTION: Final = ("invalid", "restart")
 """Refusals that are not for lack of an address."""
 
+Connmark: TypeAlias = Callable[[], tuple[str, Mapping[str, int]]]
+"""What programs the connmark rules, "" for nothing yet; how often that went well or wrong ("success", "error")."""
 Subnets: TypeAlias = Callable[[], Mapping[str, tuple[int, int]]]
 """Subnet -> its free addresses and its free /28 blocks."""
 
@@ -53,8 +55,10 @@ class Metrics:
         now: Callable[[], Instant] = time.time_ns,
         lag: Callable[[], float] = lambda: 0.0,
         subnets: Subnets | None = None,
+        connmark: Connmark = lambda: ("", {}),
     ) -> None:
-        """`now` in ns; `lag`: how many seconds the disk is behind; `subnets` where the backend can know."""
+        """`now` in ns; `lag`: how many seconds the disk is behind; `subnets` where the backend can know;
+        `connmark` where the host is a real one."""
         self._state = state
         self._requests = requests
         self._version = version
@@ -74,9 +78,7 @@ class Metrics:
         self._forced_enis = Counters("awscni_force_removed_enis", "ENIs that left with pods on them")
         self._forced_ips = Counters("awscni_force_removed_ips", "Addresses that left while a pod held them")
         self._exhausted = Counters("awscni_no_available_ip_addresses", "Requests refused for lack of an address")
-        self._connmark = Counters("awscni_connmark_reconcile_total", "Reconciliations of connmark rules", ("result",))
-        self._connmark.add("success", times=0)
-        self._connmark.add("error", times=0)
+        self._connmark = connmark
         self._pod_eni = Counters("awscni_pod_eni_error_count", "Failures with security groups for pods", ("fn",))
         self._refused = Counters(
             "ipamd_refusals_total", "AddNetwork requests without an address, by reason", ("reason",)
@@ -176,14 +178,19 @@ class Metrics:
         releases = Counters("awscni_del_ip_req_count", "DelNetwork requests, by their reason", ("reason",))
         for reason, times in self._requests.deletes.items():
             releases.add(reason, times=times)
+        backend, results = self._connmark()
+        reconciled = Counters("awscni_connmark_reconcile_total", "Reconciliations of connmark rules", ("result",))
+        for result in ("success", "error"):
+            reconciled.add(result, times=results.get(result, 0))
         families = (
             self._errors, self._reconciled, requests, releases, self._latency, self._api_errors, self._utils,
             self._calls, self._failed_calls, self._forced_enis, self._forced_ips, self._exhausted,
-            self._startup, self._init, self._connmark, self._pod_eni,
+            self._startup, self._init, reconciled, self._pod_eni,
         )  # fmt: skip
         for family in families:
             yield family.metric()
-        yield gauges("awscni_connmark_backend", "What programs the connmark rules", "backend", {})
+        backends = {backend: 1} if backend else {}
+        yield gauges("awscni_connmark_backend", "What programs the connmark rules", "backend", backends)
 
     def _ours(self, state: State) -> Iterator[Metric]:
         """What upstream does not have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_a_restart_keeps_the_pods_whose_veth_is_there(tmp_path: Path) -> None:
             left = [rule["dst"] for rule in node.seen("rule", "show") if rule["priority"] == 512]
 
         assert left == [kept]
+
+
+@pytest.mark.spec("NETW-10")
+def test_the_metrics_tell_what_marks_connections(tmp_path: Path) -> None:
+    """The backend that the node's iptables calls for, brought in order once."""
+    get = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+    with namespaces("node", "vpc") as (node, vpc), daemon(node, vpc, tmp_path / "s") as process:
+        shown = node.within(sys.executable, "-c", get, f"{process.ready['metrics']}/metrics").splitlines()
+        wanted = "iptables" if "legacy" in node.within("iptables", "--version") else "nftables"
+
+    assert f'awscni_connmark_backend{{backend="{wanted}"}} 1' in [line.replace("1.0", "1") for line in shown]
+    assert any(line.startswith('awscni_connmark_reconcile_total{result="success"} 1') for line in shown)
 
 
 def test_without_its_namespace_the_daemon_does_not_start(tmp_path: Path) -> None:

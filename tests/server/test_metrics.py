@@ -281,6 +281,17 @@ def test_connmark_results_are_there_from_the_start() -> None:
         assert scrape["awscni_connmark_reconcile_total", {"result": result}] == 0
 
 
+def test_a_real_host_tells_its_connmark_backend_and_how_it_went() -> None:
+    """The gauge is 1 for the backend that is in use."""
+    state = watched()[0].state
+    metrics = Metrics(lambda: state, RequestCounts(), connmark=lambda: ("nftables", {"success": 2, "error": 1}))
+
+    scrape = Scrape(metrics)
+
+    assert scrape["awscni_connmark_backend", {"backend": "nftables"}] == 1
+    assert [scrape["awscni_connmark_reconcile_total", {"result": each}] for each in ("success", "error")] == [2, 1]
+
+
 @pytest.mark.spec("HTTP-20")
 @pytest.mark.asyncio
 async def test_the_door_answers_metrics_and_nothing_else() -> None:
