@@ -186,7 +186,8 @@ def _check_addresses(args: argparse.Namespace) -> None:
 
 async def _serve(args: argparse.Namespace) -> int:
     limits = BRANCHES if args.limits is None else read_limits(args.limits)
-    quirks = windows_quirks(load({"UPSTREAM_PARITY": os.environ.get("UPSTREAM_PARITY", "")}, []).quirks)
+    given = load({"UPSTREAM_PARITY": os.environ.get("UPSTREAM_PARITY", "")}, [])
+    quirks = windows_quirks(given.quirks, *given.off)
     log = open_log("stderr", cast(Level, args.log_level))
     try:
         from ipamd.k8s.client import connect

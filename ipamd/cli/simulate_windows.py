@@ -9,7 +9,7 @@ import shlex
 from ipamd.config import ConfigError, load
 from ipamd.core.settings import WindowsQuirks, windows_quirks
 from ipamd.core.types import SECOND
-from ipamd.core.windows_config import IPAM, PREFIX_DELEGATION, complaints
+from ipamd.core.windows_config import IPAM, complaints, raw_prefix_delegation
 from ipamd.ec2.limits import UnknownInstanceType, limits_of
 from ipamd.sim.engine import Sink
 from ipamd.sim.windows_engine import LIMIT, QUIET, WindowsEngine
@@ -43,7 +43,7 @@ def scenario_of(args: argparse.Namespace) -> WindowsScenario:
         limits = limits_of(args.instance_type)
     except UnknownInstanceType as error:
         raise output.Usage(str(error)) from None
-    if not limits.prefixes and config.get(PREFIX_DELEGATION) == "true":
+    if not limits.prefixes and raw_prefix_delegation(config):
         output.complain(PROG, f"warning: {args.instance_type} carries no prefixes; its pods get secondary addresses")
     return WindowsScenario(
         instance_type=args.instance_type,
@@ -61,7 +61,8 @@ def scenario_of(args: argparse.Namespace) -> WindowsScenario:
 
 def _quirks(args: argparse.Namespace) -> WindowsQuirks:
     try:
-        return windows_quirks(load(os.environ, args.set).quirks)
+        given = load(os.environ, args.set)
+        return windows_quirks(given.quirks, *given.off)
     except ConfigError as error:
         raise output.Usage(str(error)) from None
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ipamd.core.settings import Quirks, Settings
+from ipamd.core.settings import KEPT, Quirks, Settings
 
 from . import parse
 from .errors import ConfigError, ConfigWarning, WrongSet, quoted, shown
@@ -35,6 +35,7 @@ class Config:
         warnings: tuple[ConfigWarning, ...],
         given: dict[str, str],
         parity_source: Source = "default",
+        off: tuple[str, ...] = (),
     ) -> None:
         self.values = values
         """Variable -> value, in the table's order."""
@@ -44,6 +45,8 @@ class Config:
         self.warnings = warnings
         self.parity_source = parity_source
         """Where UPSTREAM_PARITY came from."""
+        self.off = off
+        """Of the accidents that a controller of Windows nodes keeps, those that are turned off."""
         self._given = given
 
     @cached_property
@@ -84,7 +87,7 @@ def load(env: Mapping[str, str], overrides: Sequence[str] = ()) -> Config:
     Raises `ConfigError` for a fatal value (ENV-21), an unknown quirk, and a `--set` that names no variable.
     """
     given = _overrides(overrides)
-    strict, quirks = _parity(given.get(PARITY, env.get(PARITY, "")))
+    strict, quirks, off = _parity(given.get(PARITY, env.get(PARITY, "")))
     values: dict[str, Value] = {}
     sources: dict[str, Source] = {}
     warnings: list[ConfigWarning] = []
@@ -104,7 +107,7 @@ def load(env: Mapping[str, str], overrides: Sequence[str] = ()) -> Config:
         want = "HOST:PORT or unix:PATH"
         warnings.append(ConfigWarning("INTROSPECTION_BIND_ADDRESS", "", want, "using a random port of all interfaces"))
     parity_source: Source = "--set" if PARITY in given else "environment" if env.get(PARITY) else "default"
-    return Config(values, sources, quirks, tuple(warnings) + _misspelt(env), given, parity_source)
+    return Config(values, sources, quirks, tuple(warnings) + _misspelt(env), given, parity_source, off)
 
 
 def _value(variable: Variable, raw: str) -> tuple[Value, ConfigWarning | None, bool]:
@@ -165,13 +168,17 @@ def _misspelt(env: Mapping[str, str]) -> tuple[ConfigWarning, ...]:
     return tuple(warnings)
 
 
-def _parity(text: str) -> tuple[bool, Quirks]:
-    """`strict`, or names of quirks parted by commas, or nothing. Raises `ConfigError`."""
+def _parity(text: str) -> tuple[bool, Quirks, tuple[str, ...]]:
+    """`strict`, or names of quirks parted by commas, or nothing; `-NAME` turns off one of `KEPT`.
+
+    Raises `ConfigError`.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if "strict" in names:
-        return True, Quirks(**dict.fromkeys(_QUIRKS, True))
-    for name in names:
-        if name not in _QUIRKS:
-            want = f"strict or some of {', '.join(_QUIRKS)}"
+    off = tuple(name[1:] for name in names if name[:1] == "-")
+    names = [name for name in names if name[:1] != "-"]
+    strict = "strict" in names
+    for name in (*(() if strict else names), *(f"-{name}" for name in off)):
+        if name not in _QUIRKS and name[1:] not in KEPT:
+            want = f"strict or some of {', '.join((*_QUIRKS, *(f'-{kept}' for kept in KEPT)))}"
             raise ConfigError(f"{PARITY}={quoted(text)}: {quoted(name)} is no quirk; want {want}")
-    return False, Quirks(**dict.fromkeys(names, True))
+    return strict, Quirks(**dict.fromkeys(_QUIRKS if strict else names, True)), off

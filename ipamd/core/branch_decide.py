@@ -87,7 +87,8 @@ def _cooldown(draft: Draft, text: str | None) -> None:
     if text is None or not text.lstrip("+-").isdigit() or not text.isascii() or len(text) > 9:
         return
     seconds = max(int(text), COOLDOWN_LEAST)
-    if seconds == draft.trunks.cooldown:
+    repeats = draft.state.windows.quirks.windows_low_cooldown_repeats
+    if (int(text) if repeats else seconds) == draft.trunks.cooldown:
         return
     draft.note(be.CooldownChanged(seconds))
     seen = (name for name, node in draft.state.windows.nodes.items() if node.phase != "unseen")

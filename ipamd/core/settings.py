@@ -72,11 +72,13 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """WIN-110: each of a node's two pools counts an interface's free slots without the other's changes."""
     windows_non_nitro_drains_at_first: bool = False
     """WIN-70: on a type without prefixes the free addresses are released at Init while delegation is on."""
+    windows_low_cooldown_repeats: bool = False
+    """WIN-145: a branch-eni-cooldown below 30 is told to every node at each event of the ConfigMap."""
 
 
 class WindowsQuirks(Quirks, frozen=True, omit_defaults=True):
-    """Those of a controller of Windows nodes. These three are on unless they are turned off: operators size their
-    clusters by what they do. False is what was meant."""
+    """Those of a controller of Windows nodes. These three are on unless `UPSTREAM_PARITY=-NAME` turns them off:
+    operators size their clusters by what they do. False is what was meant."""
 
     windows_minimum_alone_keeps_none_warm: bool = True
     """WIN-11: a minimum target without a warm one means warm 0, not 3, in secondary mode."""
@@ -86,9 +88,13 @@ class WindowsQuirks(Quirks, frozen=True, omit_defaults=True):
     """WIN-14: a secondary pool under a raw prefix-delegation key gets 3/3 whatever the ConfigMap says."""
 
 
-def windows_quirks(quirks: Quirks) -> WindowsQuirks:
-    """The switches of `UPSTREAM_PARITY` for a controller."""
-    return WindowsQuirks(**msgspec.structs.asdict(quirks))
+KEPT = tuple(f.name for f in msgspec.structs.fields(WindowsQuirks) if f.default is True)
+"""Upstream's accidents that are ours too unless they are turned off."""
+
+
+def windows_quirks(quirks: Quirks, *off: str) -> WindowsQuirks:
+    """The switches of `UPSTREAM_PARITY` for a controller; `off`: names of `KEPT` that it turns off."""
+    return WindowsQuirks(**msgspec.structs.asdict(quirks), **dict.fromkeys(off, False))
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):

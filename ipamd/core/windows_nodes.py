@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import windows_events as we
-from .calls import REQUEST_LIMIT_EXCEEDED, Failed, Outcome, Succeeded
+from .calls import Failed, Outcome, Succeeded
 from .cluster_calls import PRIVATE_IPV4, AdvertiseCapacity, InstanceFacts, ReadInstance
 from .pool_windows import capacity
 from .windows_commands import ConfigSeen, LegacySeen, NodeGone, NodeSeen
@@ -215,8 +215,3 @@ def advertise(draft: Draft, node: WindowsNode, value: int, shown: int) -> None:
     on_its_way = node.advertised == value and shown == node.capacity
     if value != shown and not on_its_way:
         draft.call(node.name, "node", AdvertiseCapacity(node.name, PRIVATE_IPV4, value))
-
-
-def throttled(outcome: Outcome) -> bool:
-    """WIN-32: the health check of the node queue pauses after such an Init."""
-    return isinstance(outcome, Failed) and outcome.code == REQUEST_LIMIT_EXCEEDED

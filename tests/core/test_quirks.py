@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ipamd.config import load
+from ipamd.config import ConfigError, load
 from ipamd.core import events as ev
 from ipamd.core import pool_linux
 from ipamd.core.calls import (
@@ -18,8 +18,9 @@ from ipamd.core.calls import (
     UnassignPrivateIpAddresses,
 )
 from ipamd.core.commands import Terminate, Tick
-from ipamd.core.settings import Quirks, Settings
-from tests.quirks import CHOICES, DEFAULTS, SWITCHED, Difference
+from ipamd.core.settings import KEPT as KEPT_ON
+from ipamd.core.settings import Quirks, Settings, windows_quirks
+from tests.quirks import CHOICES, DEFAULTS, KEPT, SWITCHED, Difference
 
 from .test_grow import full, grown
 from .test_grow_failures import partly
@@ -27,7 +28,7 @@ from .world import STRICT, Bench, Lab, bare
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = [field.name for field in msgspec.structs.fields(Quirks)]
-EVERY: list[Difference] = [*SWITCHED, *DEFAULTS, *CHOICES]
+EVERY: list[Difference] = [*SWITCHED, *KEPT, *DEFAULTS, *CHOICES]
 both = pytest.mark.parametrize("upstream", [False, True], ids=["ours", "upstream"])
 
 
@@ -57,7 +58,19 @@ def test_the_page_about_differences_names_each_switch() -> None:
     page = (ROOT / "docs" / "differences.md").read_text()
     listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
 
-    assert listed == FIELDS
+    assert listed == [*FIELDS, *(kept.name for kept in KEPT)]
+
+
+def test_what_windows_nodes_keep_of_upstream_can_be_turned_off() -> None:
+    """On by default and under strict; `-NAME` turns one off, and nothing else has a minus."""
+    names = [kept.name for kept in KEPT]
+    assert tuple(names) == KEPT_ON
+    for text, off in [("", []), ("strict", []), *((f"strict,-{name}", [name]) for name in names)]:
+        given = load({"UPSTREAM_PARITY": text})
+        found = windows_quirks(given.quirks, *given.off)
+        assert [name for name in names if not getattr(found, name)] == off
+    with pytest.raises(ConfigError, match="'?-restart_forgets'?.* is no quirk"):
+        load({"UPSTREAM_PARITY": "-restart_forgets"})
 
 
 @pytest.mark.parametrize("name", FIELDS)
