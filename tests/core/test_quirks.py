@@ -20,7 +20,9 @@ from ipamd.core.calls import (
 from ipamd.core.commands import Terminate, Tick
 from ipamd.core.settings import KEPT as KEPT_ON
 from ipamd.core.settings import Quirks, Settings, windows_quirks
-from tests.quirks import CHOICES, DEFAULTS, KEPT, SWITCHED, Difference
+from tests.difference import Difference
+from tests.quirks import CHOICES, DEFAULTS, SWITCHED
+from tests.quirks_windows import KEPT
 
 from .test_grow import full, grown
 from .test_grow_failures import partly
