@@ -36,6 +36,8 @@ from .types import PREFIX6_LENGTH, PREFIX_LENGTH, SECOND, CidrText, Instant, sin
 from .work import Adoption, Candidate
 
 CREATED_AT = "node.k8s.amazonaws.com/createdAt"
+DESCRIPTION = "aws-K8S-"
+"""How the description of every ENI begins that a node made (EC2-1); only such are ours to delete (EC2-42)."""
 MAIN_TABLE = 254
 TRUNK = "trunk"
 """EC2's interface type (DM-53)."""

@@ -13,7 +13,7 @@ import msgspec
 from .branch_calls import BranchCall, BranchResult
 from .cluster_calls import ClusterCall, InstanceFacts
 from .kube import KubeCall, KubeLook, KubeView
-from .types import CidrText, EniId, Instant, IpText, Ipv4Text
+from .types import CidrText, ConnectionTracking, EniId, Instant, IpText, Ipv4Text
 
 
 class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -37,6 +37,7 @@ class CreateNetworkInterface(_Tagged, frozen=True, tag=True):
     prefixes: int = -1
     tags: dict[str, str] = {}
     ipv6_addresses: int = -1
+    tracking: ConnectionTracking | None = None
 
 
 class AttachNetworkInterface(_Tagged, frozen=True, tag=True):
@@ -323,6 +324,7 @@ class Ec2Eni(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: Instant = 0
     ipv6_addresses: tuple[IpText, ...] = ()
     ipv6_prefixes: tuple[CidrText, ...] = ()
+    tracking: ConnectionTracking | None = None
 
 
 class EnisView(_Tagged, frozen=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import adopt, cards
+from . import adopt, cards, tracking
 from . import events as ev
 from .calls import Ec2Eni, EnisView, Failed, Lost, MetadataEni, SubnetsView, View
 from .grow import start_growing
@@ -23,7 +23,7 @@ def described(state: State, work: Init, seen: EnisView) -> list[ev.Event]:
     bare = [eni.eni for eni in seen.enis if not _addressed(eni)]
     if bare:
         return fatal("describe", Failed("", f"DescribeAllENIs: No IPv4 and IPv6 addresses found: {bare[0]}"))
-    return _known(state, _candidates(state, work, seen))
+    return [*tracking.seen(state, seen.enis), *_known(state, _candidates(state, work, seen))]
 
 
 def from_metadata(state: State, work: Init) -> list[ev.Event]:

@@ -14,7 +14,7 @@ from .calls import Call
 from .commands import CallLane, Command, Lane, Restored
 from .kube import KubeNode
 from .settings import Node, Settings
-from .types import CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
+from .types import CallId, CidrText, ConnectionTracking, EniId, Instant, IpText, Pod, Sandbox
 from .windows_events import WindowsEvent
 from .work import Turn, Work
 
@@ -72,6 +72,12 @@ class SecurityGroupsChanged(_Event, frozen=True):
     """POOL-51: the cached set."""
 
     groups: tuple[str, ...]
+
+
+class ConnectionTrackingSeen(_Event, frozen=True):
+    """EC2-34: the primary ENI's timeouts, which new ENIs get too; None: none is set."""
+
+    tracking: ConnectionTracking | None = None
 
 
 class CallStarted(_Event, frozen=True):
@@ -318,6 +324,7 @@ Event: TypeAlias = (
     | MaxPodsChanged
     | VpcCidrsChanged
     | SecurityGroupsChanged
+    | ConnectionTrackingSeen
     | Started
     | NodeReady
     | InitFailed

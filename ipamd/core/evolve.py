@@ -119,6 +119,8 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case ev.SecurityGroupsChanged():
             state.security_groups = event.groups
             state.groups_stale = True
+        case ev.ConnectionTrackingSeen():
+            state.tracking = event.tracking
         case ev.Started():
             _started(state, event, at)
         case ev.NodeReady():
@@ -301,6 +303,7 @@ def _forget_volatile(state: State, at: Instant) -> None:
     state.held.clear()
     state.purges.clear()
     state.security_groups = None
+    state.tracking = None
     for eni in state.enis.values():
         eni.ready_at = at
     for store in state.stores.values():

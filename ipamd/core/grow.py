@@ -102,12 +102,13 @@ def creation(state: State, work: Grow, now_text: str) -> CreateNetworkInterface:
     return CreateNetworkInterface(
         subnet=work.subnets[0],
         security_groups=tuple(sorted(work.groups or state.security_groups or ())),
-        description=f"aws-K8S-{state.node.instance}",
+        description=f"{adopt.DESCRIPTION}{state.node.instance}",
         token=work.token,
         secondary_ips=-1 if prefix_mode or ipv6 else work.wanted,
         prefixes=work.wanted if prefix_mode else -1,
         tags=dict(sorted(tags.items())),
         ipv6_addresses=work.wanted if ipv6 else -1,
+        tracking=state.tracking,
     )
 
 

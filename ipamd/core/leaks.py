@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from . import events as ev
-from .adopt import CREATED_AT
+from .adopt import CREATED_AT, DESCRIPTION
 from .calls import (
     ENI_NOT_FOUND,
     CreateTags,
@@ -41,8 +41,6 @@ LATEST: Final = 300
 """EC2-41: a round begins a whole number of seconds late, below this."""
 MIN_AGE: Final = 300 * SECOND
 """EC2-43."""
-DESCRIPTION: Final = "aws-K8S-"
-"""EC2-42: only ENIs whose description begins so are ours to delete."""
 
 
 def enabled(state: State) -> bool:

@@ -11,9 +11,10 @@ _DAYS_TO_EPOCH = 719_468
 """From 0000-03-01 to 1970-01-01: years are counted from March, so that a leap day is a year's last."""
 
 
-def rfc3339(instant: Instant) -> str:
-    """`2026-08-21T10:15:00Z` of an instant; whole seconds."""
-    days, rest = divmod(instant // SECOND, 86_400)
+def rfc3339(instant: Instant, fraction: bool = False) -> str:
+    """`2026-08-21T10:15:00Z` of an instant; with `fraction` as many digits of the second as there are."""
+    seconds, part = divmod(instant, SECOND)
+    days, rest = divmod(seconds, 86_400)
     era, day_of_era = divmod(days + _DAYS_TO_EPOCH, 146_097)
     year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
@@ -21,7 +22,8 @@ def rfc3339(instant: Instant) -> str:
     day = day_of_year - (153 * month_index + 2) // 5 + 1
     month = month_index + 3 if month_index < 10 else month_index - 9
     year = year_of_era + era * 400 + (month <= 2)
-    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}Z"
+    digits = f".{part:09}".rstrip("0") if fraction and part else ""
+    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}{digits}Z"
 
 
 def instant_of(text: str) -> Instant | None:

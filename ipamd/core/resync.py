@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from . import adopt, cards
+from . import adopt, cards, tracking
 from . import events as ev
 from .calls import (
     ENI_NOT_FOUND,
@@ -76,7 +76,7 @@ def observe(state: State, work: Resync, seen: View | Failed, now: Instant) -> li
         case "metadata" | "metadata_again":
             return _metadata(state, work, seen, now)
         case "describe":
-            return _described(work, seen, now)
+            return _described(state, work, seen, now)
         case "verify":
             return _verified(state, work, seen, now)
         case "adopt":
@@ -196,12 +196,13 @@ def _go_on(state: State, work: Resync) -> list[ev.Event]:
     return _finished()
 
 
-def _described(work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
+def _described(state: State, work: Resync, seen: View | Failed, now: Instant) -> list[ev.Event]:
     """EC2-30: an id EC2 does not know is left out, as is an ENI that hangs on nothing; other errors are retried."""
     if isinstance(seen, EnisView):
         tags = {found.eni: found.tags for found in seen.enis if found.attachment}
         kinds = {found.eni: found.interface_type for found in seen.enis if found.interface_type != "interface"}
-        return [_to(work, step="metadata_again", tags=tags, kinds=kinds)]
+        known = tracking.seen(state, seen.enis)
+        return [*known, _to(work, step="metadata_again", tags=tags, kinds=kinds)]
     assert isinstance(seen, Failed)
     missing = quoted_id(seen.message) if seen.code == ENI_NOT_FOUND else ""
     if missing in _ids(work):

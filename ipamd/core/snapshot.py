@@ -14,7 +14,7 @@ from .commands import Restored
 from .kube import KubeNode
 from .settings import Node, Settings
 from .state import Eni, Lane, Pending, Running, State, Store, Trouble, add_block, reindex
-from .types import CallId, CidrText, EniId, Instant, IpText
+from .types import CallId, CidrText, ConnectionTracking, EniId, Instant, IpText
 from .work import Turn, Work
 
 
@@ -104,12 +104,13 @@ class Frozen(msgspec.Struct, omit_defaults=True):
     cluster: bool = False
     kube_node: KubeNode | None = None
     warned: dict[str, Instant] = {}
+    tracking: ConnectionTracking | None = None
 
 
 _PLAIN = (
     "settings", "node", "seed", "phase", "seq", "at", "started_at", "terminating", "next_call", "lost_tokens",
     "unmanaged", "vpc_cidrs", "security_groups", "groups_stale", "last_pool_action", "last_decrease",
-    "exhausted_at", "trouble", "restored", "cards", "cluster", "kube_node",
+    "exhausted_at", "trouble", "restored", "cards", "cluster", "kube_node", "tracking",
 )  # fmt: skip
 """Immutable members that State and Frozen share by name."""
 

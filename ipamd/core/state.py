@@ -25,7 +25,7 @@ from .commands import CallLane, Restored
 from .kube import KubeNode
 from .settings import Node, Settings
 from .tally import Tally, share
-from .types import SECOND, CallId, CidrText, EniId, Instant, IpText, Pod, Sandbox
+from .types import SECOND, CallId, CidrText, ConnectionTracking, EniId, Instant, IpText, Pod, Sandbox
 from .windows_state import Cluster
 from .work import Turn, Work
 
@@ -178,6 +178,8 @@ class State:
         """EV-1: action -> when a Kubernetes event last told of its missing permission."""
         self.vpc_cidrs: tuple[CidrText, ...] = ()
         self.security_groups: tuple[str, ...] | None = None
+        self.tracking: ConnectionTracking | None = None
+        """EC2-34: timeouts of the primary ENI at the last describe-all."""
         self.groups_stale = True
         """The cached groups were not set on the ENIs yet (POOL-51)."""
         self.last_pool_action: Instant = 0

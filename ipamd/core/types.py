@@ -49,6 +49,14 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True):
     interfaces: int = 0
 
 
+class ConnectionTracking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Idle timeouts of an ENI's connections in seconds (EC2-34); None: EC2's own."""
+
+    tcp_established: int | None = None
+    udp_stream: int | None = None
+    udp: int | None = None
+
+
 def ip4(text: Ipv4Text) -> int:
     """The address `a.b.c.d` as an unsigned 32-bit int. The text is trusted: it comes from events and views."""
     a, b, c, d = text.split(".")

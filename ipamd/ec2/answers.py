@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ipamd.core.types import CidrText, EniId, Instant, Ipv4Text
+from ipamd.core.types import CidrText, ConnectionTracking, EniId, Instant, Ipv4Text
 
 Tags: TypeAlias = dict[str, str]
 
@@ -92,6 +92,7 @@ class NetworkInterface(_Answer, frozen=True, tag=True):
     attached_at: Instant = 0
     created_at: Instant = 0
     tags: Tags = {}
+    tracking: ConnectionTracking | None = None
 
 
 class TrunkAssociation(_Answer, frozen=True, tag=True):

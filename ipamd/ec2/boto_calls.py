@@ -24,7 +24,7 @@ from ipamd.core.calls import (
     UnassignPrivateIpAddresses,
 )
 
-from .boto_views import addresses_of, ipv6_addresses_of, prefixes_of
+from .boto_views import addresses_of, ipv6_addresses_of, prefixes_of, tracked
 
 Json = Mapping[str, Any]
 
@@ -116,6 +116,8 @@ def _creation(call: CreateNetworkInterface) -> dict[str, Any]:
         asked["Ipv4PrefixCount"] = call.prefixes
     if call.ipv6_addresses not in (-1, 0):
         asked["Ipv6AddressCount"] = call.ipv6_addresses
+    if call.tracking is not None:
+        asked["ConnectionTrackingSpecification"] = tracked(call.tracking)
     if call.tags:
         asked["TagSpecifications"] = [{"ResourceType": "network-interface", "Tags": _tags(call.tags)}]
     return asked

@@ -14,8 +14,8 @@ What is not known is described first; what is described on the way anyway is rem
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from ipamd.core.adopt import CREATED_AT, DESCRIPTION
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
     CreatedEni,
@@ -35,10 +35,6 @@ from ipamd.core.settings import Node
 from ipamd.core.types import CallId, EniId
 
 from .port import Ec2, Ec2Error, Ec2Look, Feature, operation
-
-CREATED_AT: Final = "node.k8s.amazonaws.com/createdAt"
-DESCRIPTION: Final = "aws-K8S-"
-"""How the description of every ENI begins that a node made (EC2-1, EC2-42)."""
 
 
 class Guarded:

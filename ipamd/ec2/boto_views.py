@@ -6,9 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ipamd.core.calls import Attachment, AttachmentsView, Ec2Eni, EnisView, FindNetworkInterfaces, Subnet, SubnetsView
+from ipamd.core.types import ConnectionTracking
 
 Json = Mapping[str, Any]
 
+TRACKING: Final = {
+    "TcpEstablishedTimeout": "tcp_established",
+    "UdpStreamTimeout": "udp_stream",
+    "UdpTimeout": "udp",
+}
+"""EC2's names of the timeouts of connection tracking, and ours."""
 PAGE: Final = 1000
 """ENIs on one page (EC2-42); EC2 takes no page size together with ids."""
 
@@ -65,7 +72,20 @@ def eni(row: Json) -> Ec2Eni:
         security_groups=tuple(group["GroupId"] for group in row.get("Groups") or ()),
         ipv6_addresses=ipv6_addresses_of(row),
         ipv6_prefixes=tuple(prefix["Ipv6Prefix"] for prefix in row.get("Ipv6Prefixes") or ()),
+        tracking=tracking_of(row.get("ConnectionTrackingConfiguration")),
     )
+
+
+def tracked(tracking: ConnectionTracking) -> dict[str, int]:
+    """Timeouts as EC2 names them, those that are set (EC2-34)."""
+    told = {name: getattr(tracking, member) for name, member in TRACKING.items()}
+    return {name: seconds for name, seconds in told.items() if seconds is not None}
+
+
+def tracking_of(row: Json | None) -> ConnectionTracking | None:
+    """Timeouts of what EC2 tells of them; None where none is set."""
+    known = {member: row[name] for name, member in TRACKING.items() if row and row.get(name) is not None}
+    return ConnectionTracking(**known) if known else None
 
 
 def addresses_of(row: Json) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ def creation(call: calls.CreateNetworkInterface) -> requests.CreateNetworkInterf
         prefix_count=0 if call.prefixes == -1 else call.prefixes,
         tags=call.tags,
         ipv6_address_count=max(call.ipv6_addresses, 0),
+        tracking=call.tracking,
     )
 
 

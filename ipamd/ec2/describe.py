@@ -106,6 +106,7 @@ def network_interface(tables: Tables, row: EniRow) -> answers.NetworkInterface:
         attached_at=row.attached_at,
         created_at=row.created_at,
         tags=row.tags,
+        tracking=row.tracking,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ipamd.core.calls import Failed
-from ipamd.core.types import Instant
+from ipamd.core.types import ConnectionTracking, Instant
 
 from . import answers, refusals
 from .addresses import (
@@ -44,6 +44,8 @@ UsedRequest: TypeAlias = CreateNetworkInterface | RunInstances | AssociateTrunkI
 DEVICES: Final = range(100)
 """Device indexes that can be attached to (EC2-5)."""
 GROUPS_MAX: Final = 16
+TRACKING: Final = {"tcp_established": (60, 432_000), "udp_stream": (60, 180), "udp": (30, 60)}
+"""Seconds that each timeout of connection tracking may be."""
 KINDS: Final = ("interface", "trunk", "branch", "efa", "efa-only")
 
 
@@ -59,13 +61,17 @@ def create(vpc: Vpc, request: CreateNetworkInterface, now: Instant) -> Effect | 
     eni = new_eni(vpc, request, request.subnet, request.security_groups, request.interface_type, now)
     if isinstance(eni, Failed):
         return eni
-    wrong = wrong_tags({}, request.tags)
+    wrong = wrong_tags({}, request.tags) or wrong_tracking(request.tracking)
     if wrong is not None:
         return wrong
     if request.named and request.named in vpc.enis:
         return refusals.invalid("networkInterfaceId", request.named, "it exists")
     eni = msgspec.structs.replace(
-        eni, eni=request.named or eni.eni, description=request.description, tags=request.tags
+        eni,
+        eni=request.named or eni.eni,
+        description=request.description,
+        tags=request.tags,
+        tracking=request.tracking,
     )
     answer = network_interface(vpc, eni)
     if not request.token:
@@ -221,6 +227,7 @@ def modify(vpc: Vpc, request: ModifyNetworkInterfaceAttribute) -> Effect | Faile
         "securityGroups": request.security_groups is not None,
         "description": request.description is not None,
         "sourceDestCheck": request.source_dest_check is not None,
+        "connectionTrackingSpecification": request.tracking is not None,
     }
     names = [name for name, present in sent.items() if present]
     if len(names) > 1:
@@ -236,6 +243,10 @@ def modify(vpc: Vpc, request: ModifyNetworkInterfaceAttribute) -> Effect | Faile
         return Effect(answers.Done(), (msgspec.structs.replace(eni, description=request.description),))
     if request.source_dest_check is not None:
         return Effect(answers.Done(), (msgspec.structs.replace(eni, source_dest_check=request.source_dest_check),))
+    if request.tracking is not None:
+        return wrong_tracking(request.tracking) or Effect(
+            answers.Done(), (msgspec.structs.replace(eni, tracking=request.tracking),)
+        )
     if not request.security_groups:
         return refusals.missing("attachment or securityGroups")
     wrong = wrong_groups(vpc, request.security_groups, eni.subnet)
@@ -306,4 +317,13 @@ def wrong_groups(vpc: Vpc, groups: tuple[str, ...], subnet: str) -> Failed | Non
             return refusals.no_such("security-group", group)
         if row is not None and row.vpc != home.vpc:
             return refusals.other_vpc(group)
+    return None
+
+
+def wrong_tracking(tracking: ConnectionTracking | None) -> Failed | None:
+    """A timeout out of its bounds."""
+    for name, (least, most) in TRACKING.items():
+        seconds = getattr(tracking, name, None)
+        if seconds is not None and not least <= seconds <= most:
+            return refusals.invalid("connectionTrackingSpecification", seconds, f"want {least} to {most} seconds")
     return None

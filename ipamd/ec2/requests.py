@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ipamd.core.types import CidrText, EniId, Ipv4Text
+from ipamd.core.types import CidrText, ConnectionTracking, EniId, Ipv4Text
 
 Tags: TypeAlias = dict[str, str]
 Filters: TypeAlias = dict[str, tuple[str, ...]]
@@ -163,6 +163,7 @@ class CreateNetworkInterface(Wanted, frozen=True, tag=True, tag_field="type"):
     tags: Tags = {}
     named: str = ""
     dry_run: bool = False
+    tracking: ConnectionTracking | None = None
 
 
 class DeleteNetworkInterface(_Request, frozen=True, tag=True):
@@ -196,6 +197,7 @@ class ModifyNetworkInterfaceAttribute(_Request, frozen=True, tag=True):
     security_groups: tuple[str, ...] | None = None
     description: str | None = None
     source_dest_check: bool | None = None
+    tracking: ConnectionTracking | None = None
 
 
 class AssignPrivateIpAddresses(_Request, frozen=True, tag=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from ipamd.core.calls import CreatedEni
 from ipamd.core.calls import CreateNetworkInterface as CoreCreation
-from ipamd.core.types import CidrText, EniId, Instant, Ipv4Text
+from ipamd.core.types import CidrText, ConnectionTracking, EniId, Instant, Ipv4Text
 
 from . import answers
 from .limits import Limits
@@ -136,6 +136,7 @@ class EniRow(_Row, frozen=True, tag=True):
     association: str = ""
     trunk: EniId = ""
     vlan: int = 0
+    tracking: ConnectionTracking | None = None
 
     @property
     def status(self) -> str:

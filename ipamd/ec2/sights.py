@@ -207,4 +207,5 @@ def ec2_eni(row: EniRow) -> Ec2Eni:
         created_at=row.created_at,
         ipv6_addresses=row.ipv6_addresses,
         ipv6_prefixes=row.ipv6_prefixes,
+        tracking=row.tracking,
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
+from msgspec.structs import asdict
+
 from ipamd.core import events as ev
 from ipamd.core.branch_events import BranchEvent
 from ipamd.core.commands import DelNetwork
@@ -226,6 +228,7 @@ _Plain: TypeAlias = (
     | ev.KubeNodeChanged
     | ev.MaxPodsChanged
     | ev.VpcCidrsChanged
+    | ev.ConnectionTrackingSeen
     | ev.UnmanagedEnisChanged
     | ev.CardsManaged
     | ev.WorkMoved
@@ -270,6 +273,11 @@ def _plain(event: _Plain) -> list[Line]:
             return [Line("info", f"Setting max pods to {event.max_pods}, the capacity of the Node")]
         case ev.VpcCidrsChanged():
             return [Line("info", f"The VPC's CIDRs are {listed(event.cidrs)}")]
+        case ev.ConnectionTrackingSeen():
+            kept = asdict(event.tracking) if event.tracking else {}
+            each = tuple(f"{name} {seconds} s" for name, seconds in kept.items() if seconds is not None)
+            whose = f"the primary ENI's, {listed(each)}" if each else "EC2's own"
+            return [Line("info", f"New ENIs track connections with timeouts that are {whose}")]
         case ev.UnmanagedEnisChanged():
             return [Line("info", f"Unmanaged ENIs: {listed(event.enis)}")]
         case ev.CardsManaged():

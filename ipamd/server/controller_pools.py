@@ -23,7 +23,7 @@ from ipamd.core.types import SECOND, CidrText, Instant
 from ipamd.core.windows_config import PoolKind
 from ipamd.core.windows_state import Cluster, Pool, WindowsNode
 
-from .introspection import rfc3339
+from .introspection import time_text
 
 Document: TypeAlias = dict[str, Any]
 
@@ -105,7 +105,7 @@ def _pools(cluster: Cluster, kind: PoolKind) -> list[tuple[str, Pool]]:
 def _pool(pool: Pool) -> Document:
     """Upstream's field names; a list that is empty is null, as one that was never filled."""
     cooling = [
-        {"Resource": _resource(group, address), "DeletionTimestamp": rfc3339(since)}
+        {"Resource": _resource(group, address), "DeletionTimestamp": time_text(since)}
         for address, group, since in pool.cooling
     ]
     return {

@@ -11,15 +11,15 @@ import base64
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from aiohttp import web
 
 from ipamd.core.blocks import Address, Block
+from ipamd.core.moments import rfc3339
 from ipamd.core.state import Eni, State
-from ipamd.core.types import SECOND, Instant
+from ipamd.core.types import Instant
 
 from .guard import Refusal, check_host, check_method, json_response, parameters, refused
 from .history import Past
@@ -178,8 +178,8 @@ def _address(text: str, record: Address) -> Document:
         "Address": text,
         "IPAMKey": {"networkName": network, "containerID": "", "ifName": ""},
         "IPAMMetadata": {key: value for key, value in pod.items() if value},
-        "AssignedTime": rfc3339(record.assigned_at),
-        "UnassignedTime": rfc3339(record.released_at),
+        "AssignedTime": time_text(record.assigned_at),
+        "UnassignedTime": time_text(record.released_at),
     }
 
 
@@ -189,10 +189,6 @@ def mask(length: int, bits: int = 32) -> str:
     return base64.b64encode(ones.to_bytes(bits // 8)).decode()
 
 
-def rfc3339(instant: Instant) -> str:
-    """RFC 3339 in UTC with as many digits of the second as there are; 0 is Go's zero time."""
-    if not instant:
-        return _NO_TIME
-    seconds, rest = divmod(instant, SECOND)
-    fraction = f".{rest:09}".rstrip("0") if rest else ""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
+def time_text(instant: Instant) -> str:
+    """RFC 3339 as Go writes a time: 0 is its zero time."""
+    return rfc3339(instant, fraction=True) if instant else _NO_TIME

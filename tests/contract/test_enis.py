@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ipamd.core.calls import (
@@ -22,6 +24,7 @@ from ipamd.core.calls import (
     ModifyNetworkInterfaceAttribute,
     UnassignPrivateIpAddresses,
 )
+from ipamd.core.types import ConnectionTracking
 from ipamd.ec2.port import Ec2Look
 from tests.contract.conftest import Worlds
 from tests.contract.doors import Need, eventually
@@ -75,6 +78,17 @@ async def test_from_creation_to_deletion(a_world: Worlds) -> None:
     assert (free.attachment, free.addresses) == ("", loose.addresses)
     assert deleted == Done()
     assert gone.code == "InvalidNetworkInterfaceID.NotFound"
+
+
+@pytest.mark.spec("EC2-34")
+async def test_an_eni_keeps_the_connection_tracking_it_was_made_with(a_world: Worlds) -> None:
+    """All three timeouts, one of them, none."""
+    world = await a_world()
+    asked = (ConnectionTracking(350, 120, 45), ConnectionTracking(tcp_established=350), None)
+    made = [await world.create(tracking=tracking) for tracking in asked]
+    held = [await eventually(partial(world.eni, eni.eni), lambda seen: seen is not None) for eni in made]
+
+    assert tuple(eni.tracking for eni in held) == asked
 
 
 @pytest.mark.spec("EC2-1")

@@ -17,7 +17,10 @@ from ipamd.core.calls import (
 from ipamd.core.moments import rfc3339
 from ipamd.core.settings import Settings
 from ipamd.core.subnets import candidates, excluded, valid_for_creation
+from ipamd.core.types import ConnectionTracking
+from ipamd.ec2 import answers, requests
 from ipamd.ec2.latency import Profile
+from ipamd.ec2.vpc import serve
 from ipamd.sim.engine import EPOCH
 
 from .world import Bench, Lab
@@ -62,6 +65,47 @@ def test_one_kind_of_count_is_sent(settings: Settings, pods: int, secondary_ips:
 
     (call,) = lab.calls(CreateNetworkInterface)
     assert (call.secondary_ips, call.prefixes) == (secondary_ips, prefixes)
+
+
+@pytest.mark.spec("EC2-34", "TV-79")
+@pytest.mark.parametrize(
+    ("primary", "copied"),
+    [
+        (None, None),
+        (ConnectionTracking(), None),
+        (ConnectionTracking(350, 120, 45), ConnectionTracking(350, 120, 45)),
+        (ConnectionTracking(tcp_established=350), ConnectionTracking(tcp_established=350)),
+    ],
+)
+def test_a_new_eni_tracks_connections_as_the_primary_one(
+    primary: ConnectionTracking | None, copied: ConnectionTracking | None
+) -> None:
+    """Only the timeouts that are set, as they were at the last describe-all; also after a restart."""
+    lab = Lab(SINGLE, latency="none")
+    if primary is not None:
+        changed = requests.ModifyNetworkInterfaceAttribute(lab.primary, tracking=primary)
+        assert serve(lab.vpc, changed, EPOCH).answer == answers.Done()
+    lab.start().run(20)
+    lab.pods(3, 10)
+    lab.die()
+    lab.restart().run(10)
+    lab.pods(3, 20, "more")
+
+    made = lab.calls(CreateNetworkInterface)
+    assert len(made) >= 2 and {call.tracking for call in made} == {copied}
+
+
+@pytest.mark.spec("EC2-34")
+def test_connection_tracking_that_changes_is_seen_at_the_next_describe_all() -> None:
+    """A reconcile that meets a strange ENI describes all; until then new ENIs get what was known."""
+    lab = Lab(SINGLE, latency="none").start().run(20)
+    changed = requests.ModifyNetworkInterfaceAttribute(lab.primary, tracking=ConnectionTracking(udp=45))
+    assert serve(lab.vpc, changed, lab.now).answer == answers.Done()
+    lab.foreign()
+    lab.run(140)
+
+    assert lab.state.tracking == ConnectionTracking(udp=45)
+    assert [event.tracking for event in lab.events(ev.ConnectionTrackingSeen)] == [ConnectionTracking(udp=45)]
 
 
 @pytest.mark.spec("EC2-2")

@@ -13,7 +13,7 @@ from ipamd.core import events as ev
 from ipamd.core.commands import AddNetwork, DelNetwork
 from ipamd.core.settings import Settings
 from ipamd.core.types import SECOND, Pod, Sandbox
-from ipamd.server.introspection import Introspection, mask, rfc3339
+from ipamd.server.introspection import Introspection, mask, time_text
 from ipamd.server.listen import open_http
 
 from .memory import EPOCH, Memory
@@ -182,5 +182,5 @@ async def test_each_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 async def test_masks_and_times_are_gos() -> None:
     """Masks and times are gos."""
     assert [mask(length) for length in (32, 28, 0)] == ["/////w==", "////8A==", "AAAAAA=="]
-    assert rfc3339(0) == "0001-01-01T00:00:00Z"
-    assert rfc3339(EPOCH + 123_456_789) == "2026-01-01T00:00:00.123456789Z"
+    assert time_text(0) == "0001-01-01T00:00:00Z"
+    assert time_text(EPOCH + 123_456_789) == "2026-01-01T00:00:00.123456789Z"

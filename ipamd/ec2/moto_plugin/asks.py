@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ipamd.ec2 import requests
+from ipamd.ec2.boto_views import tracking_of
 
 Params: TypeAlias = Mapping[str, Any]
 NETWORK_INTERFACE = "network-interface"
@@ -25,6 +26,7 @@ def create_network_interface(p: Params) -> requests.CreateNetworkInterface:
         token=p.get("ClientToken", ""),
         interface_type=p.get("InterfaceType", "interface"),
         tags=tags_for(p, NETWORK_INTERFACE),
+        tracking=tracking_of(p.get("ConnectionTrackingSpecification")),
         **_wanted(p),
     )
 
@@ -88,6 +90,7 @@ def modify_network_interface_attribute(p: Params) -> requests.ModifyNetworkInter
         security_groups=tuple(p["Groups"]) if p.get("Groups") else None,
         description=p["Description"].get("Value", "") if "Description" in p else None,
         source_dest_check=p["SourceDestCheck"].get("Value") if "SourceDestCheck" in p else None,
+        tracking=tracking_of(p.get("ConnectionTrackingSpecification")),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ipamd.core.types import SECOND, Instant
 from ipamd.ec2 import answers
+from ipamd.ec2.boto_views import tracked
 
 Members: TypeAlias = dict[str, Any]
 GroupName: TypeAlias = Callable[[str], str]
@@ -45,6 +46,8 @@ def network_interface(eni: answers.NetworkInterface, region: str, group_name: Gr
         told["Ipv4Prefixes"] = _each("Ipv4Prefix", eni.prefixes)
     if eni.ipv6_prefixes:
         told["Ipv6Prefixes"] = _each("Ipv6Prefix", eni.ipv6_prefixes)
+    if eni.tracking is not None:
+        told["ConnectionTrackingConfiguration"] = tracked(eni.tracking)
     if eni.attachment:
         told["Attachment"] = attachment(eni)
     return told
