@@ -16,8 +16,16 @@ from typing import Any
 import grpc
 import pytest
 
+from ipamd.cli.cluster import trunk_link
+from ipamd.ec2.answers import NetworkInterface
 from ipamd.ec2.embedded import CloudOptions, EmbeddedCloud
-from ipamd.ec2.requests import AssociateVpcCidrBlock
+from ipamd.ec2.requests import (
+    AssociateTrunkInterface,
+    AssociateVpcCidrBlock,
+    AttachNetworkInterface,
+    CreateNetworkInterface,
+)
+from ipamd.runtime.hostnet import HostError, HostRecorder
 from tests.k8s.apiserver import CNI_NODES, ENI_CONFIGS, MERGE, NODES, Api, pod, serving
 from tests.runtime.spawned import PATIENCE, Ended, Spawned, failed_start, spawned
 from tests.runtime.wire import Caller
@@ -172,6 +180,111 @@ def test_pods_with_a_branch_eni_on_a_cluster(tmp_path: Path) -> None:
     assert not refused.Success and "trunk" in trailers["ipamd-reason"]
     assert not absent.Success and plain
     assert gone.value.code() == grpc.StatusCode.UNKNOWN and "retrieve pod info" in str(gone.value.details())
+
+
+def trunk_and_branch(state_dir: Path) -> tuple[NetworkInterface, NetworkInterface]:
+    """What the resource controller makes: a trunk on the node, and a branch of it in VLAN 7."""
+
+    async def make() -> tuple[NetworkInterface, NetworkInterface]:
+        cloud = EmbeddedCloud.open(state_dir, CloudOptions(instance_type="m5.large"))
+        try:
+            node = await cloud.node()
+            trunk = await cloud.serve(CreateNetworkInterface(subnet=node.subnet, interface_type="trunk"))
+            branch = await cloud.serve(CreateNetworkInterface(subnet=node.subnet, interface_type="branch"))
+            assert isinstance(trunk, NetworkInterface) and isinstance(branch, NetworkInterface)
+            await cloud.serve(AttachNetworkInterface(trunk.eni, node.instance, 1))
+            await cloud.serve(AssociateTrunkInterface(branch.eni, trunk.eni, 7))
+            return trunk, branch
+        finally:
+            await cloud.close()
+
+    return asyncio.run(make())
+
+
+def kinds(state_dir: Path) -> dict[str, str]:
+    """Each ENI of the cloud and its type."""
+    cloud = EmbeddedCloud.open(state_dir, CloudOptions())
+    try:
+        return {row.eni: row.interface_type for row in cloud.vpc.enis.values()}
+    finally:
+        asyncio.run(cloud.close())
+
+
+@pytest.mark.slow
+@pytest.mark.spec("RPC-25..27", "RPC-48", "SGP-1", "SGP-11", "INIT-41", "RPC-50")
+def test_a_pod_with_a_branch_eni_from_add_to_del(tmp_path: Path) -> None:
+    """The trunk is there, the pod is annotated: the branch's address, VLAN and MAC, and the trunk's link.
+
+    No address of the pool is taken, the node gets no label, and the daemon makes neither trunk nor branch.
+    """
+    trunk, branch = trunk_and_branch(tmp_path / "n")
+    said = [{
+        "eniId": branch.eni, "ifAddress": branch.mac, "privateIp": branch.addresses[0], "vlanId": 7,
+        "subnetCidr": "192.168.4.0/24", "associationID": "trunk-assoc-1",
+    }]  # fmt: skip
+    with api_server() as api:
+        api.create(CNI_NODES, {
+            "apiVersion": "vpcresources.k8s.aws/v1alpha1", "kind": "CNINode", "metadata": {"name": NODE}, "spec": {},
+        })  # fmt: skip
+        made = pod("db", NODE, annotations={"vpc.amazonaws.com/pod-eni": json.dumps(said)})
+        made["spec"]["containers"][0]["resources"] = {"limits": {"vpc.amazonaws.com/pod-eni": "1"}}
+        _, created = api.call("POST", PODS, made)
+        with (
+            spawned(tmp_path / "n", *options(api, "ENABLE_POD_ENI=true", "WARM_IP_TARGET=1")) as daemon,
+            Caller(daemon.grpc) as caller,
+        ):
+            added, again = caller.add("db"), caller.add("db")
+            held = daemon.get("/v1/enis")["0"]["AssignedIPs"]
+            gone = caller.delete("db", K8S_POD_UID=created["metadata"]["uid"])
+            with pytest.raises(grpc.RpcError) as other:
+                caller.delete("db", K8S_POD_UID="another")
+        labels = api.get(f"{NODES}/{NODE}")["metadata"]["labels"]
+
+    (where,) = added.IPAllocationMetadata
+    assert added.Success and added == again
+    assert (where.IPv4Addr, where.DeviceNumber, where.RouteTableId) == (branch.addresses[0], -1, 0)
+    assert (added.PodVlanId, added.PodENIMAC, added.PodENISubnetGW) == (7, branch.mac, "192.168.4.1")
+    assert added.ParentIfIndex == 3  # of device 1, on a host that is only written down
+    assert held == 0
+    assert (gone.PodVlanId, gone.IPAllocationMetadata[0].IPv4Addr) == (7, branch.addresses[0])
+    assert "UID" in str(other.value.details())
+    assert labels == {KEY: "az1"}
+    assert {eni for eni, kind in kinds(tmp_path / "n").items() if kind != "interface"} == {trunk.eni, branch.eni}
+
+
+@pytest.mark.slow
+@pytest.mark.spec("INIT-5")
+def test_an_own_pod_that_cannot_be_read_is_not_fatal(tmp_path: Path) -> None:
+    """MY_POD_NAME names a pod that kube-system lacks: a warning, and the daemon serves."""
+    with (
+        api_server() as api,
+        spawned(tmp_path / "n", *options(api, "MY_POD_NAME=aws-node-lost")) as daemon,
+        Caller(daemon.grpc) as caller,
+    ):
+        served = caller.address("web")
+
+    assert served and "pod kube-system/aws-node-lost cannot be read" in daemon.stderr
+
+
+class LateHost(HostRecorder):
+    """A host on which the trunk's link shows after some failures and misses."""
+
+    def __init__(self, misses: int) -> None:
+        super().__init__()
+        self.misses = misses
+
+    async def link_index(self, mac: str) -> int:
+        self.misses -= 1
+        if self.misses == 0:
+            raise HostError("ip link", "interrupted")
+        return 11 if self.misses < 0 else 0
+
+
+@pytest.mark.spec("RPC-27")
+@pytest.mark.parametrize(("misses", "index"), [(0, 11), (4, 11), (5, 0)])
+def test_the_trunks_link_is_looked_for_five_times(misses: int, index: int) -> None:
+    """A link that is late, or cannot be asked for, is found by a later try; in vain it is 0."""
+    assert asyncio.run(trunk_link(LateHost(misses), "02:00:00:00:00:01")) == index
 
 
 @pytest.mark.spec("INIT-2", "INIT-3")

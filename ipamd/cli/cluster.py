@@ -236,7 +236,7 @@ class Membership:
                 raise PodUnread(f"{said}: {error}") from None
             eni = trunk(daemon.state)
             wanted = eni is not None and wants_branch_eni(view)
-            return pod_facts(view, await _link(host, eni.mac) if wanted and eni is not None else 0)
+            return pod_facts(view, await trunk_link(host, eni.mac) if wanted and eni is not None else 0)
 
         return read
 
@@ -246,8 +246,8 @@ class Membership:
             await self._joined.cluster.close()
 
 
-async def _link(host: Host, mac: str) -> int:
-    """RPC-27: five tries, a tenth of a second apart; 0 in vain."""
+async def trunk_link(host: Host, mac: str) -> int:
+    """The index of the trunk's link (RPC-27): five tries, a tenth of a second apart; 0 in vain."""
     for attempt in range(LINK_TRIES):
         if attempt:
             await asyncio.sleep(LINK_PAUSE)

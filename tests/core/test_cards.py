@@ -179,7 +179,7 @@ def test_a_card_of_an_efa_only_eni_is_left_alone() -> None:
     assert lab.calls(CreateNetworkInterface) != []
 
 
-@pytest.mark.spec("DM-36", "DM-46", "DM-53", "REC-2", "REC-8")
+@pytest.mark.spec("DM-36", "DM-46", "DM-52", "DM-53", "REC-2", "REC-8")
 def test_an_efa_eni_serves_and_is_never_freed() -> None:
     """It takes addresses like others (DM-46); a quiet reconcile leaves it and the efa-only one alone."""
     settings = msgspec.structs.replace(MULTI, warm_ip_target=60)

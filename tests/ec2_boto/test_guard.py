@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ipamd.core.adopt import CREATED_AT
 from ipamd.core.calls import (
     AssignPrivateIpAddresses,
     Attached,
@@ -26,7 +27,7 @@ from ipamd.core.calls import (
 )
 from ipamd.core.cards import INSTANCE_TAG, NO_MANAGE_TAG
 from ipamd.core.settings import Node
-from ipamd.ec2.boto_guard import CREATED_AT, Guarded
+from ipamd.ec2.boto_guard import Guarded
 from ipamd.ec2.embedded import EmbeddedCloud
 from ipamd.ec2.port import Ec2Error
 

@@ -318,3 +318,17 @@ def test_a_missing_namespace_or_a_taken_name_is_told_with_the_remedy(tmp_path: P
             await node.cloud.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.spec("RPC-27")
+def test_a_links_index_is_found_by_its_mac(tmp_path: Path) -> None:
+    """As the kernel counts links; 0 for a MAC that no link has."""
+
+    async def test(node: Node, vpc: Netns, other: Netns) -> None:
+        eni, _ = await node.grow(1)
+        (shown,) = [link for link in node.netns.seen("link", "show") if link.get("address") == eni.mac]
+
+        assert await node.host.link_index(eni.mac) == shown["ifindex"] > 1
+        assert await node.host.link_index("02:ff:ff:ff:ff:ff") == 0
+
+    on_a_node(tmp_path, test)

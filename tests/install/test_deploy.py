@@ -104,6 +104,21 @@ def test_mounts_have_volumes_and_the_account_its_role() -> None:
     assert all((DEPLOY / name).is_file() for name in kustomization["resources"])
 
 
+@pytest.mark.spec("EV-6")
+def test_the_role_is_upstreams_and_what_a_pods_annotation_needs() -> None:
+    """What upstream's manifest grants, and nothing but `patch` of pods beside it."""
+    granted: dict[str, set[str]] = {}
+    for rule in documents()["ClusterRole"]["rules"]:
+        for resource in rule["resources"]:
+            granted.setdefault(resource, set()).update(rule["verbs"])
+    read = {"get", "list", "watch"}
+
+    assert granted == {
+        "eniconfigs": read, "namespaces": read, "nodes": read, "pods": {*read, "patch"},
+        "events": {"create", "patch", "list"}, "cninodes": {*read, "patch"},
+    }  # fmt: skip
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kubectl_builds_the_kustomization() -> None:
     """With the image's name put in place."""

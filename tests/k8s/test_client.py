@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from ipamd.core.calls import Succeeded
+from ipamd.core.kube import RecordEvent
 from ipamd.k8s.client import LightkubeCluster, connect
 from ipamd.k8s.lab import kubeconfig
 from ipamd.k8s.port import Cluster, ClusterError, ClusterLost
 from ipamd.k8s.reflector import Changed, Reflector
 from ipamd.k8s.views import POD_IPS, EventNote, Feature, PodView, Regarding, Taint
 from ipamd.k8s.writes import NotOurs, add_feature, clear_pod_ip, set_pod_ip
+from ipamd.runtime.cluster import ClusterDoor, own_pod
 
 from .apiserver import CNI_NODES, ENI_CONFIGS, NODES, Api, pod
 
@@ -209,3 +212,23 @@ def change_pods(api: Api, space: str, node: str) -> None:
 
 def custom(version: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.spec("INIT-5", "EV-1")
+async def test_events_are_about_the_daemons_own_pod(api: Api, cluster: LightkubeCluster) -> None:
+    """Its pod in kube-system is looked up once; the events name it. Without one they name nothing."""
+    name = api.name()
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "kube-system"}})
+    api.create("/api/v1/namespaces/kube-system/pods", pod(name))
+    own = await own_pod(cluster, name)
+    note = RecordEvent("MissingIAMPermissions", name, "Unauthorized operation: failed to call CreateTags")
+
+    done = await ClusterDoor(cluster, lambda: AT, own).call(note)
+
+    assert done == Succeeded() and own is not None and own.name == name
+    told = api.get("/api/v1/namespaces/kube-system/events")["items"]
+    (event,) = [one for one in told if one.get("action") == name]
+    assert event["involvedObject"] | {"resourceVersion": "", "uid": ""} == {
+        "kind": "Pod", "namespace": "kube-system", "name": name, "resourceVersion": "", "uid": "", "apiVersion": "v1",
+    }  # fmt: skip
+    assert await own_pod(cluster, "nobody") is None and await own_pod(cluster, "") is None

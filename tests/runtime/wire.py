@@ -45,11 +45,11 @@ class Caller:
         assert reply.Success, f"no address for {pod}"
         return str(reply.IPAllocationMetadata[0].IPv4Addr)
 
-    def delete(self, pod: str) -> DelNetworkReply:
+    def delete(self, pod: str, **fields: str) -> DelNetworkReply:
         """DelNetwork for a pod."""
         request = DelNetworkRequest(
             K8S_POD_NAME=pod, K8S_POD_NAMESPACE="default", ContainerID=f"container-{pod}"[:64], IfName="eth0",
-            NetworkName="aws-cni", Reason="PodDeleted",
+            NetworkName="aws-cni", Reason="PodDeleted", **fields,
         )  # fmt: skip
         return DelNetworkReply.FromString(self.raw("DelNetwork", request.SerializeToString())[0])
 
