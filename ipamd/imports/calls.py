@@ -8,6 +8,7 @@ from typing import Final
 from ipamd.core import events as ev
 from ipamd.core.calls import (
     INSUFFICIENT_CODES,
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     Call,
     CreateNetworkInterface,
@@ -41,8 +42,11 @@ class Calls:
                 prefixes = pool.state.settings.prefix_delegation
                 call = AssignPrivateIpAddresses(eni, 0 if prefixes else count, count if prefixes else 0)
                 self._begin(heard, call)
+            case "G1c":
+                self._begin(heard, AssignIpv6Addresses(eni, min(int(values["n"]), _NUMBER_MAX)))
             case "G4":
-                pool.record(heard, self._end(AssignPrivateIpAddresses, "succeeded"))
+                wide = values["kind"].startswith("IPv6")
+                pool.record(heard, self._end(AssignIpv6Addresses if wide else AssignPrivateIpAddresses, "succeeded"))
             case "G5":
                 self._failed(heard, AssignPrivateIpAddresses, values["err"])
             case "G2":

@@ -10,14 +10,13 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ipamd.core.types import CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox
+from ipamd.core.types import CidrText, EniId, Instant, IpText, Pod, Sandbox
 
+from .addresses import canonical, is_address, is_block
 from .lines import instant
 
 Kind: TypeAlias = Literal["checkpoint", "enis", "metrics", "settings", "fact"]
 _METRIC: Final = re.compile(r"^(awscni_\w+)(?:\{([^}]*)\})? (-?[\d.eE+]+)", re.MULTILINE)
-_CIDR: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}/(?:32|28)", re.ASCII)
-_ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 _INSTANCE: Final = re.compile(rb"\s*(i-[0-9a-f]{8,17})\s*")
 _NEVER: Final = "0001-01-01"
 
@@ -25,7 +24,7 @@ _NEVER: Final = "0001-01-01"
 class HeldAddress(NamedTuple):
     """Who holds an address. `at` is when it was given (0: not told); a container of "" was blanked."""
 
-    address: Ipv4Text
+    address: IpText
     sandbox: Sandbox
     pod: Pod
     at: Instant
@@ -107,6 +106,7 @@ class _Eni(msgspec.Struct):
     RouteTableID: int = -1
     SubnetID: str = ""
     AvailableIPv4Cidrs: dict[str, _Cidr] | None = None
+    IPv6Cidrs: dict[str, _Cidr] | None = None
 
 
 class _Store(msgspec.Struct):
@@ -158,13 +158,13 @@ def _checkpoint(document: _Checkpoint) -> tuple[HeldAddress, ...]:
         raise ValueError(f"checkpoint version {document.version[:40]!r}: want vpc-cni-ipam/1")
     return tuple(
         HeldAddress(
-            row.ipv4,
+            canonical(row.ipv4 or row.ipv6),
             Sandbox(row.networkName, row.containerID, row.ifName),
             Pod(row.metadata.k8sPodNamespace, row.metadata.k8sPodName, row.metadata.interfacesCount),
             row.allocationTimestamp,
         )
         for row in document.allocations or ()
-        if _ADDRESS.fullmatch(row.ipv4)
+        if is_address(canonical(row.ipv4 or row.ipv6))
     )
 
 
@@ -182,17 +182,18 @@ def _enis(text: bytes) -> list[ShownEni]:
 
 
 def _eni(eni: EniId, shown: _Eni, card: int) -> ShownEni:
-    blocks = {cidr: block for cidr, block in (shown.AvailableIPv4Cidrs or {}).items() if _CIDR.fullmatch(cidr)}
+    both = [*(shown.AvailableIPv4Cidrs or {}).items(), *(shown.IPv6Cidrs or {}).items()]
+    blocks = {canonical(cidr): block for cidr, block in both if is_block(canonical(cidr))}
     held = [
         HeldAddress(
-            address,
+            canonical(address),
             Sandbox(row.IPAMKey.networkName, row.IPAMKey.containerID, row.IPAMKey.ifName),
             Pod(row.IPAMMetadata.k8sPodNamespace, row.IPAMMetadata.k8sPodName, row.IPAMMetadata.interfacesCount),
             0 if row.AssignedTime.startswith(_NEVER) else instant(row.AssignedTime) or 0,
         )
         for block in blocks.values()
         for address, row in (block.IPAddresses or block.IPv4Addresses or {}).items()
-        if (row.IPAMKey.networkName or row.IPAMMetadata.k8sPodName) and _ADDRESS.fullmatch(address)
+        if (row.IPAMKey.networkName or row.IPAMMetadata.k8sPodName) and is_address(canonical(address))
     ]
     return ShownEni(
         shown.ID or eni, shown.DeviceNumber, card, shown.IsPrimary, shown.IsTrunk, shown.IsEFA,

@@ -12,9 +12,10 @@ from ipamd.core.commands import AddNetwork
 from ipamd.core.events import Event
 from ipamd.core.types import Instant, Sandbox
 
+from .addresses import is_block
 from .documents import HeldAddress, ShownEni
 from .gather import Gathered
-from .pool import Pool, is_block
+from .pool import Pool
 from .sorting import Heard
 
 
@@ -51,7 +52,7 @@ class Dumps:
             sandbox = self._sandbox(held)
             early = held.at and held.at < heard.at
             if (early or not self._found.lines.count) and self._pool.held(held.address) is None:
-                if held.at > heard.at or self._pool.address_of(sandbox):
+                if held.at > heard.at or self._pool.address_of(sandbox, self._pool.card_of(held.address)):
                     continue
                 if not held.at:
                     self._pool.assume("the moment of an assignment: the dump does not tell it")
@@ -124,11 +125,11 @@ class Dumps:
 
     def _compare_figures(self) -> None:
         figures, state = self._found.facts.figures, self._pool.state
-        stats = pool_linux.stats(state, 0, state.at)
-        for family, here in (
-            ("awscni_total_ip_addresses", stats.total),
-            ("awscni_assigned_ip_addresses", stats.assigned),
-            ("awscni_eni_allocated", len(state.enis)),
-        ):
+        stores = [pool_linux.stats(state, card, state.at) for card in state.stores]
+        counted = {"awscni_eni_allocated": len(state.enis)}
+        if not state.settings.ipv6:
+            counted["awscni_total_ip_addresses"] = sum(stats.total for stats in stores)
+            counted["awscni_assigned_ip_addresses"] = sum(stats.assigned for stats in stores)
+        for family, here in counted.items():
             if family in figures and int(figures[family]) != here:
                 self._pool.report.contradict(f"metrics: {family} is {figures[family]:g}, the lines add up to {here}")

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from ipamd.core.settings import Node, Quirks, Settings
-from ipamd.core.types import CidrText, EniId, Instant, Ipv4Text, Pod
+from ipamd.core.types import CidrText, EniId, Instant, IpText, Pod
 
+from .addresses import canonical
 from .patterns import Match
 
 Limits: TypeAlias = Callable[[str], tuple[int, int] | None]
@@ -23,6 +24,7 @@ UPSTREAM: Final = Quirks(**{name: True for name in Quirks.__struct_fields__})
 """Whoever wrote the log is taken to be upstream's ipamd, unless it says what it is."""
 _FIELD: Final = re.compile(r'(\w+):("(?:[^"\\]|\\.)*"|\S+)')
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)(?:\.\d+)?s)?")
+CARDS_MAX: Final = 99
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -34,7 +36,7 @@ class EniFacts(msgspec.Struct):
     table: int = -1
     subnet: str = ""
     subnet_cidr: CidrText = ""
-    primary_ip: Ipv4Text = ""
+    primary_ip: IpText = ""
     card: int = 0
     primary: bool = False
     trunk: bool = False
@@ -63,7 +65,7 @@ class Facts:
         self.came: dict[CidrText, Instant] = {}
         self.went: dict[CidrText, Instant] = {}
         self.pods: dict[str, Pod] = {}
-        self.devices: dict[Ipv4Text, int] = {}
+        self.devices: dict[IpText, int] = {}
         self.node: dict[str, str] = {}
         self.env: dict[str, str] = {}
         self.starts: list[Instant] = []
@@ -71,9 +73,12 @@ class Facts:
         self.own: list[tuple[Instant, Tenure]] = []
         self.cooldown: int | None = None
         self.prefixes = False
+        self.ipv6 = False
+        self.cards: list[tuple[Instant, int]] = []
+        """Network cards that got a store, and when (C9)."""
         self.max_pods = 0
         self.figures: dict[str, float] = {}
-        self._setups: dict[Ipv4Text, dict[str, str | None]] = {}
+        self._setups: dict[IpText, dict[str, str | None]] = {}
         self._subnet = ""
 
     def eni(self, eni: EniId) -> EniFacts:
@@ -88,10 +93,11 @@ class Facts:
                 self.eni(values["eni"])
             case "C3" | "C4":
                 sighted = self.came if found.id == "C3" else self.went
-                cidr = values["cidr"]
+                cidr = canonical(values["cidr"])
                 self.homes.setdefault(cidr, values["eni"])
                 sighted[cidr] = min(at, sighted.get(cidr, at))
-                self.prefixes = self.prefixes or (cidr.endswith("/28") and found.id == "C3")
+                self.ipv6 = self.ipv6 or ":" in cidr
+                self.prefixes = self.prefixes or (cidr.endswith(("/28", "/80")) and found.id == "C3")
             case "D2" | "H1":
                 self._request(found.id, values)
             case "A1" | "A4" | "H2b" | "H4":
@@ -102,6 +108,8 @@ class Facts:
                     self.devices[address] = int(values["dev"])
             case "E7" | "E2" | "E2b" | "B4" | "F10b":
                 self._settings(found.id, values, at)
+            case "C9":
+                self.cards.append((at, min(int(values["card"]), CARDS_MAX)))
             case "F1":
                 self.starts.append(at)
             case "F9c":
@@ -138,11 +146,11 @@ class Facts:
             case "G2b":
                 self.eni(values["eni"]).subnet = self._subnet
             case "F4b":
-                self.eni(values["eni"]).primary_ip = values["ip"]
+                self.eni(values["eni"]).primary_ip = canonical(values["ip"])
             case "F5":
-                self._setups[values["ip"]] = dict(values)
+                self._setups[canonical(values["ip"])] = dict(values)
             case "G8":
-                self.eni(values["eni"]).card = int(values["card"])
+                self.eni(values["eni"]).card = min(int(values["card"]), CARDS_MAX)
             case "G11":
                 self.eni(values["eni"]).primary = True
             case "C15":
@@ -173,8 +181,8 @@ class Facts:
                 known.mac = known.mac or setup["mac"] or ""
                 known.subnet_cidr = known.subnet_cidr or setup["cidr"] or ""
                 known.table = int(setup["table"] or -1)
-                known.card = int(setup.get("card") or known.card)
-            if known.device == 0:
+                known.card = min(int(setup.get("card") or known.card), CARDS_MAX)
+            if known.device == 0 and known.card == 0:
                 known.primary = True
             if known.primary:
                 known.device = 0
@@ -190,6 +198,12 @@ class Facts:
         assumed: list[str] = []
         return Tenure(self._settings_at(at, until, assumed), self._node(limits, instance_type, assumed), 0), assumed
 
+    def stores_at(self, at: Instant) -> tuple[int, ...]:
+        """The network cards for which the process that lived at `at` keeps a store: told (C9), or those with ENIs."""
+        until = self._next_start(at)
+        told = {card for heard, card in self.cards if at <= heard < until}
+        return tuple(sorted(told or {0} | {known.card for known in self.enis.values()}))
+
     def _next_start(self, at: Instant) -> Instant:
         index = bisect_right(self.starts, at)
         return self.starts[index] if index < len(self.starts) else 1 << 62
@@ -204,6 +218,7 @@ class Facts:
         if self.cooldown is None and "IP_COOLDOWN_PERIOD" not in self.env:
             assumed.append("IP_COOLDOWN_PERIOD=30: no line tells it")
         prefixes = self.env.get("ENABLE_PREFIX_DELEGATION", "").lower() == "true" or self.prefixes
+        multi_nic = self.env.get("ENABLE_MULTI_NIC", "").lower() == "true" or any(card for _, card in self.cards)
         whole = Settings(
             warm_ip_target=told.get("wip", _whole(self.env, "WARM_IP_TARGET", 0)),
             minimum_ip_target=told.get("min", _whole(self.env, "MINIMUM_IP_TARGET", 0)),
@@ -211,6 +226,8 @@ class Facts:
             warm_prefix_target=told.get("wpf", _whole(self.env, "WARM_PREFIX_TARGET", 0)),
             max_eni=_whole(self.env, "MAX_ENI", 0),
             prefix_delegation=prefixes,
+            ipv6=self.env.get("ENABLE_IPv6", "").lower() == "true" or self.ipv6,
+            multi_nic=multi_nic,
             ip_cooldown_period=self.cooldown
             if self.cooldown is not None
             else _whole(self.env, "IP_COOLDOWN_PERIOD", 30),
@@ -239,6 +256,7 @@ class Facts:
             subnet=self.node.get("subnet-id", ""),
             primary_eni=primary,
             primary_ip=self.node.get("primary IPv4 address", ""),
+            primary_ip6=canonical(self.node.get("primary IPv6 address", "")),
             enis_max=known[0] if known else -1,
             ips_per_eni=known[1] if known else 0,
             max_pods=self.max_pods or (told[-1] if told else 110),

@@ -17,7 +17,7 @@ from ipamd.core.types import Instant
 
 from . import documents
 from .archive import Bounds, Meter, Part, Refused, parts
-from .facts import Facts
+from .facts import CARDS_MAX, Facts
 from .lines import Said, said
 from .patterns import Match, match
 from .report import FileReport, Report
@@ -208,7 +208,7 @@ def _learn_eni(found: Gathered, name: str, shown: documents.ShownEni) -> None:
     known = found.facts.eni(shown.eni)
     known.primary = known.primary or shown.primary
     known.trunk = known.trunk or shown.trunk
-    known.card = shown.card or known.card
+    known.card = min(shown.card or known.card, CARDS_MAX)
     known.subnet = known.subnet or shown.subnet
     known.table = shown.table if known.table < 0 else known.table
     if known.device not in (-1, shown.device) and shown.device >= 0:
@@ -217,4 +217,5 @@ def _learn_eni(found: Gathered, name: str, shown: documents.ShownEni) -> None:
         known.device = shown.device
     for cidr in shown.cidrs:
         found.facts.homes.setdefault(cidr, shown.eni)
-        found.facts.prefixes = found.facts.prefixes or cidr.endswith("/28")
+        found.facts.prefixes = found.facts.prefixes or cidr.endswith(("/28", "/80"))
+        found.facts.ipv6 = found.facts.ipv6 or ":" in cidr

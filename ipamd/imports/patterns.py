@@ -2,7 +2,7 @@
 
 One table: id -> pattern, matched at the beginning of `msg`; the first one that matches, in the table's order, wins.
 `caller` is no part of it: it names the wrong frame. Groups: `ip`, `cidr`, `eni`, `cid` (container), `ifn` (interface),
-`net` (network name), `ns` and `pod`, `err`, figures as `total`, `asg`, `cool`. F9c is our own daemon's.
+`net` (network name), `ns` and `pod`, `err`, figures as `total`, `asg`, `cool`. F9c and G1c are our own daemon's.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ PATTERNS: Final[dict[str, str]] = {
     # G: EC2
     "G1": r"Trying to allocate (?P<n>\d+) IP addresses on new ENI",
     "G1b": r"Trying to allocate (?P<n>\d+) IP addresses on ENI (?P<eni>\S+)",
+    "G1c": r"Trying to allocate (?P<n>\d+) IPv6 prefixes on ENI (?P<eni>\S+)",
     "G2": r"Creating ENI with security groups: \[(?P<sgs>[^\]]*)\] in subnet: (?P<sn>\S*)",
     "G2b": r"Created a new (?:ENI|eni): (?P<eni>\S+)",
     "G2c": r"Failed to CreateNetworkInterface (?P<err>.*) for subnet (?P<sn>\S+)$",

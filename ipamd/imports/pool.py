@@ -7,17 +7,18 @@ contradiction noted.
 
 from __future__ import annotations
 
-import re
 from typing import Final, TypeAlias
 
 from ipamd.core import events as ev
+from ipamd.core.adopt import route_table
 from ipamd.core.blocks import Block
 from ipamd.core.commands import AddNetwork, DelNetwork, Imported, Start, Terminate
 from ipamd.core.events import FORMAT, Event, Record
 from ipamd.core.evolve import fold
 from ipamd.core.state import State
-from ipamd.core.types import PREFIX_LENGTH, CidrText, EniId, Instant, Ipv4Text, Pod, Sandbox, ip4, ip4_text, single
+from ipamd.core.types import CidrText, EniId, Instant, IpText, Pod, Sandbox, single
 
+from .addresses import prefix_of
 from .facts import EniFacts, Facts
 from .report import Report
 from .sorting import Heard
@@ -26,7 +27,6 @@ Demand: TypeAlias = AddNetwork | DelNetwork | Start | Terminate | None
 UNKNOWN_ENI: Final = "eni-unknown"
 """Where blocks lie of which no line tells an ENI."""
 _UNKNOWN_DEVICE: Final = 99
-MAIN_TABLE: Final = 254
 
 
 class Pool:
@@ -86,25 +86,29 @@ class Pool:
                    ("primary address", known.primary_ip), ("subnet", known.subnet)) if not value]  # fmt: skip
         if missing:
             self.assume(f"{' and '.join(missing)} of an ENI")
-        device = known.device if known.device >= 0 else self._free_device()
-        if 0 < self.state.node.enis_max <= len(self.state.enis):
+        card, stores = known.card, sorted({*self.state.cards, known.card})
+        device = known.device if known.device >= 0 else self._free_device(card)
+        there = sum(other.card == card for other in self.state.enis.values())
+        if 0 < self._enis_max(card) <= there:
             kind = self.state.node.instance_type
-            self.report.contradict(f"{eni} is one ENI more than the {len(self.state.enis)} that {kind} takes")
+            self.report.contradict(f"{eni} is one ENI more than the {there} that {kind} takes")
+        managed: list[Event] = [] if card in self.state.stores else [ev.CardsManaged(tuple(stores))]
         return [
+            *managed,
             ev.EniReady(
-                eni, known.mac, device, self._table(known, device), known.subnet, known.subnet_cidr, known.primary_ip,
-                known.card if known.card in self.state.stores else 0, known.primary, known.trunk,
+                eni, known.mac, device, known.table if known.table >= 0 else route_table(card, device), known.subnet,
+                known.subnet_cidr, known.primary_ip, card, known.primary, known.trunk,
             )
         ]  # fmt: skip
 
-    def _table(self, known: EniFacts, device: int) -> int:
-        if known.table >= 0:
-            return known.table
-        return MAIN_TABLE if device == 0 else device + 1
+    def _enis_max(self, card: int) -> int:
+        """ENIs that a card takes; -1: not known."""
+        node = self.state.node
+        return node.cards[card] if card < len(node.cards) else node.enis_max
 
-    def _free_device(self) -> int:
-        taken = {eni.device for eni in self.state.enis.values()}
-        taken |= {known.device for known in self.facts.enis.values()}
+    def _free_device(self, card: int) -> int:
+        taken = {eni.device for eni in self.state.enis.values() if eni.card == card}
+        taken |= {known.device for known in self.facts.enis.values() if known.card == card}
         return next(device for device in range(1, _UNKNOWN_DEVICE) if device not in taken)
 
     def block(self, eni: EniId, cidr: CidrText) -> list[Event]:
@@ -121,17 +125,18 @@ class Pool:
         return events
 
     def _overlapping(self, eni: EniId, cidr: CidrText) -> list[tuple[EniId, CidrText, int]]:
-        base, _, length = cidr.partition("/")
+        base = cidr.partition("/")[0]
         around = prefix_of(base)
+        whole = cidr == around
         return [
             (known.eni, other, block.assigned)
             for known in self.state.enis.values()
             for other, block in known.blocks.items()
             if (known.eni, other) != (eni, cidr)
-            and (other in (cidr, around) or (length != "32" and prefix_of(other.partition("/")[0]) == cidr))
+            and (other in (cidr, around) or (whole and prefix_of(other.partition("/")[0]) == cidr))
         ]
 
-    def find(self, address: Ipv4Text) -> tuple[EniId, CidrText] | None:
+    def find(self, address: IpText) -> tuple[EniId, CidrText] | None:
         """The block of the pool that an address lies in."""
         for cidr in (single(address), prefix_of(address)):
             for eni in self.state.enis.values():
@@ -139,8 +144,8 @@ class Pool:
                     return eni.eni, cidr
         return None
 
-    def home(self, address: Ipv4Text) -> tuple[EniId, CidrText, list[Event]]:
-        """Its block, and what has to be stated first where the pool does not have it."""
+    def home(self, address: IpText, card: int = 0) -> tuple[EniId, CidrText, list[Event]]:
+        """Its block, and what has to be stated first where the pool does not have it; on `card` if nothing tells."""
         found = self.find(address)
         if found is not None:
             return (*found, [])
@@ -149,17 +154,20 @@ class Pool:
                 eni = self.facts.homes[cidr]
                 self.assume("a block was in the pool before the first line that names it")
                 return eni, cidr, self.block(eni, cidr)
-        cidr = prefix_of(address) if self.state.settings.prefix_delegation else single(address)
+        prefixes = self.state.settings.prefix_delegation or ":" in address
+        cidr = prefix_of(address) if prefixes else single(address)
         device = self.facts.devices.get(address, -1)
-        eni = next((name for name, known in self.facts.enis.items() if known.device == device >= 0), UNKNOWN_ENI)
-        self.assume("the block of an address" if eni != UNKNOWN_ENI else "the ENI and the block of an address")
-        if eni == UNKNOWN_ENI:
-            self.facts.enis.setdefault(eni, EniFacts(device=_UNKNOWN_DEVICE))
+        nowhere = f"{UNKNOWN_ENI}-card-{card}" if card else UNKNOWN_ENI
+        told = [name for name, known in self.facts.enis.items() if known.device == device >= 0 and known.card == card]
+        eni = told[0] if told else nowhere
+        self.assume("the block of an address" if told else "the ENI and the block of an address")
+        if not told:
+            self.facts.enis.setdefault(eni, EniFacts(device=_UNKNOWN_DEVICE, card=card))
         return eni, cidr, self.block(eni, cidr)
 
     # ---- addresses -----------------------------------------------------------------------------------------
 
-    def held(self, address: Ipv4Text) -> Sandbox | None:
+    def held(self, address: IpText) -> Sandbox | None:
         """Who holds an address."""
         found = self.find(address)
         if found is None:
@@ -168,13 +176,19 @@ class Pool:
         record = block.records.get(block.offset(address))
         return record.sandbox if record is not None else None
 
-    def address_of(self, sandbox: Sandbox) -> Ipv4Text:
-        """What a sandbox holds; "" for nothing."""
+    def address_of(self, sandbox: Sandbox, card: int = -1) -> IpText:
+        """What a sandbox holds, of this network card or of the first that it has one of; "" for nothing."""
         for store in self.state.stores.values():
+            if card not in (-1, store.card):
+                continue
             place: tuple[Block, int] | None = store.owners.get(sandbox)
             if place is not None:
                 return place[0].address(place[1])
         return ""
+
+    def holds(self, sandbox: Sandbox) -> int:
+        """How many addresses it holds: one at most of each network card."""
+        return sum(sandbox in store.owners for store in self.state.stores.values())
 
     def holding(self, container: str) -> Sandbox | None:
         """A sandbox of this container that holds an address."""
@@ -183,12 +197,13 @@ class Pool:
         )
 
     def assign(
-        self, heard: Heard, sandbox: Sandbox, address: Ipv4Text, pod: Pod, since: Instant = 0
+        self, heard: Heard, sandbox: Sandbox, address: IpText, pod: Pod, since: Instant = 0
     ) -> list[Event]:  # fmt: skip
         """An address is given, or was at `since`. What it contradicts is put right first."""
         if self.confirmed is not None:
             self.confirmed.add(sandbox.text)
-        holder, other = self.held(address), self.address_of(sandbox)
+        card = self.card_of(address, self.holds(sandbox) if pod.interfaces > 1 else 0)
+        holder, other = self.held(address), self.address_of(sandbox, card)
         if holder == sandbox:
             return []
         events: list[Event] = []
@@ -200,10 +215,19 @@ class Pool:
             self.report.contradict(f"{self.where(heard)}: {sandbox.text} gets {address}, it holds {other}")
             self.assume("a release that no line tells")
             events += self._release(other)
-        eni, cidr, before = self.home(address)
+        eni, cidr, before = self.home(address, card)
         return [*events, *before, ev.AddressAssigned(address, eni, cidr, sandbox, pod, since)]
 
-    def release(self, heard: Heard, sandbox: Sandbox | None, address: Ipv4Text, stale: bool = False) -> list[Event]:
+    def card_of(self, address: IpText, otherwise: int = 0) -> int:
+        """The network card of its ENI, known now or from another line; else as many as the sandbox has already."""
+        found = self.find(address)
+        if found is not None:
+            return self.state.enis[found[0]].card
+        homes = self.facts.homes
+        eni = homes.get(single(address)) or homes.get(prefix_of(address), "")
+        return self.facts.enis[eni].card if eni in self.facts.enis else otherwise
+
+    def release(self, heard: Heard, sandbox: Sandbox | None, address: IpText, stale: bool = False) -> list[Event]:
         """An address is given back. One that nobody is known to hold was held since before the first line."""
         holder = self.held(address)
         if holder is not None:
@@ -224,36 +248,15 @@ class Pool:
         given = ev.AddressAssigned(address, eni, cidr, sandbox, pod)
         return [*before, given, ev.AddressReleased(address, eni, cidr)]
 
-    def _release(self, address: Ipv4Text, stale: bool = False) -> list[Event]:
+    def _release(self, address: IpText, stale: bool = False) -> list[Event]:
         found = self.find(address)
         assert found is not None, f"{address} is held, so its block is known"
         return [ev.AddressReleased(address, *found, stale)]
 
-    def _cools(self, address: Ipv4Text) -> bool:
+    def _cools(self, address: IpText) -> bool:
         """Whether it was released already: several lines tell of one release."""
         found = self.find(address)
         if found is None:
             return False
         block = self.state.enis[found[0]].blocks[found[1]]
         return block.offset(address) in block.records
-
-
-_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
-_ADDRESS: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
-_BLOCK: Final = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}})/(32|28)", re.ASCII)
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an IPv4 address."""
-    return _ADDRESS.fullmatch(text) is not None
-
-
-def is_block(text: str) -> bool:
-    """Whether it is a secondary address (/32) or an aligned prefix (/28)."""
-    found = _BLOCK.fullmatch(text)
-    return found is not None and (found[2] == "32" or ip4(found[1]) & 0xF == 0)
-
-
-def prefix_of(address: Ipv4Text) -> CidrText:
-    """The /28 an address lies in."""
-    return f"{ip4_text(ip4(address) & ~0xF)}/{PREFIX_LENGTH}"

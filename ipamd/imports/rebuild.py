@@ -105,7 +105,9 @@ class _Story:
             self._pool.assume(text)
         started = ev.Started(tenure.settings, tenure.node, tenure.seed)
         demand = Start(tenure.settings, tenure.node, tenure.seed)
-        self._pool.record(heard, [*self._telling.calls.drop(), started], demand)
+        cards = tuple(sorted({*self._found.facts.stores_at(heard.at), *self._pool.state.cards}))
+        stores = [ev.CardsManaged(cards)] if cards != (0,) else []
+        self._pool.record(heard, [*self._telling.calls.drop(), started, *stores], demand)
 
     def _ready(self, heard: Heard) -> None:
         pool = self._pool
@@ -113,7 +115,16 @@ class _Story:
         if gone:
             pool.assume("what a new process does not tell again is gone")
         pool.confirmed = None
+        gone += self._stores(gone)
         pool.record(heard, [*gone, ev.NodeReady(), ev.WorkMoved(None, next="update")])
+
+    def _stores(self, gone: list[Event]) -> list[Event]:
+        """The network cards with a store: those that the process tells of, and those of the ENIs that are there."""
+        state = self._pool.state
+        left = {event.eni for event in gone if isinstance(event, ev.EniLeft)}
+        there = {eni.card for eni in state.enis.values() if eni.eni not in left}
+        cards = tuple(sorted(there.union(self._found.facts.stores_at(state.started_at))))
+        return [ev.CardsManaged(cards)] if cards != state.cards else []
 
     def _untold(self) -> list[Event]:
         """Assignments only if the recovery was told at all: at level info it is not."""

@@ -45,13 +45,14 @@ class Requests:
         if before is not None and "pb" not in values:
             self._adds[container] = before
         else:
-            self._adds[container] = (before[0] if before else heard, AddNetwork(sandbox, pod))
+            multi_nic = fields.get("RequiresMultiNICAttachment") == "true"
+            self._adds[container] = (before[0] if before else heard, AddNetwork(sandbox, pod, multi_nic))
         return None
 
     def granted(self, sandbox: Sandbox, pod: Pod) -> AddNetwork:
         """The ADD of an assignment, heard of or not."""
-        self._adds.pop(sandbox.container, None)
-        return AddNetwork(sandbox, pod)
+        asked = self._adds.pop(sandbox.container, None)
+        return AddNetwork(sandbox, pod, asked is not None and asked[1].multi_nic)
 
     def refused(self) -> tuple[AddNetwork | None, bool]:
         """The ADD that a failure answers: the oldest one. Whether it is sure, for there is no other."""

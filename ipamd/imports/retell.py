@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from ipamd.core import events as ev
 from ipamd.core import pool_linux, reasons
 from ipamd.core.commands import AddNetwork, Terminate
-from ipamd.core.types import EniId, Instant, Ipv4Text, Pod, Sandbox
+from ipamd.core.types import EniId, Instant, IpText, Pod, Sandbox
 
+from .addresses import canonical, is_address, is_block, prefix_of
 from .calls import Calls
 from .facts import protobuf
-from .pool import Pool, is_address, is_block, prefix_of
+from .pool import Pool
 from .requests import Requests
 from .sorting import Heard
 
-_V6: Final = "IPv6 is not modelled"
+_TEXTS: Final = frozenset(("ip", "cidr", "v4", "v6"))
+"""Values that are an address or a block."""
 
 
 class Retelling:
@@ -29,12 +31,13 @@ class Retelling:
         self._ipamd = ipamd
         self._resync: set[str] = set()
         self._gone: dict[EniId, int] = {}
-        self._stats: dict[str, int] = {}
-        self._difference: tuple[int, ...] = ()
+        self._stats: dict[int, dict[str, int]] = {}
+        self._difference: dict[int, tuple[int, int]] = {}
+        """By network card."""
 
     def take(self, heard: Heard) -> None:
         """One line. Raises nothing for any text: what makes no sense is counted."""
-        values = {key: value or "" for key, value in heard.values.items()}
+        values = {key: canonical(value or "") if key in _TEXTS else value or "" for key, value in heard.values.items()}
         match heard.id[0]:
             case "A":
                 self._assignment(heard, values)
@@ -60,27 +63,30 @@ class Retelling:
         pod = self.pool.facts.pods.get(container, Pod())
         if values.get("pod"):
             pod = Pod(values.get("ns", ""), values["pod"], int(values.get("n") or 0))
-        if self._v4(values["ip"]):
+        if self._usable(values["ip"]):
             self._assign(heard, sandbox, values["ip"], pod)
 
-    def _assign(self, heard: Heard, sandbox: Sandbox, address: Ipv4Text, pod: Pod) -> None:
+    def _assign(self, heard: Heard, sandbox: Sandbox, address: IpText, pod: Pod) -> None:
+        another = self.pool.address_of(sandbox)
         events = self.pool.assign(heard, sandbox, address, pod)
-        self.pool.record(heard, events, self.requests.granted(sandbox, pod))
+        asked = self.requests.granted(sandbox, pod)
+        self.pool.record(heard, events, None if another and self.pool.address_of(sandbox) == another else asked)
 
-    def _v4(self, address: str) -> bool:
+    def _usable(self, address: str) -> bool:
         if is_address(address):
             return True
-        self.pool.report.lose(_V6 if ":" in address else "an address that is none")
+        self.pool.report.lose("an address that is none")
         return False
 
     def _release(self, heard: Heard, values: dict[str, str]) -> None:
         match heard.id:
             case "B1" | "B2" | "B3" | "B3b":
                 sandbox = Sandbox(values.get("net") or "aws-cni", values["cid"], values.get("ifn") or "eth0")
-                if values["ip"] and self._v4(values["ip"]):
-                    held = self.pool.held(values["ip"])
+                if values["ip"] and self._usable(values["ip"]):
+                    holder = self.pool.held(values["ip"]) or sandbox
                     events = self.pool.release(heard, sandbox, values["ip"])
-                    self.pool.record(heard, events, self.requests.released(held or sandbox))
+                    last = self.pool.holds(holder) <= 1
+                    self.pool.record(heard, events, self.requests.released(holder) if last else None)
             case "B4":
                 held = self.pool.held(values["ip"]) if is_address(values["ip"]) else None
                 if held is not None:
@@ -88,7 +94,7 @@ class Retelling:
                     events = self.pool.release(heard, held, values["ip"])
                     self.pool.record(heard, events, self.requests.released(held))
             case "B8" | "B9":
-                address = values.get("ip") or values.get("v4", "")
+                address = values.get("ip") or values.get("v4") or values.get("v6", "")
                 if is_address(address):
                     self.pool.record(heard, self.pool.release(heard, None, address, stale=True))
             case _:
@@ -105,7 +111,7 @@ class Retelling:
                 if is_block(cidr):
                     pool.record(heard, pool.block(eni, cidr))
                 else:
-                    pool.report.lose(_V6 if ":" in cidr else "a block that is none")
+                    pool.report.lose("a block that is none")
             case "C4":
                 self._removed(heard, eni, cidr)
             case "C5" | "C6":
@@ -129,7 +135,7 @@ class Retelling:
 
     def _removed(self, heard: Heard, eni: EniId, cidr: str) -> None:
         if not is_block(cidr):
-            self.pool.report.lose(_V6 if ":" in cidr else "a block that is none")
+            self.pool.report.lose("a block that is none")
             return
         known = self.pool.state.enis.get(eni)
         block = known.blocks.get(cidr) if known is not None else None
@@ -153,13 +159,14 @@ class Retelling:
             before = pool.eni(eni)
         else:
             before = []
+        card = known.card if known is not None else 0
         pods = self._gone.pop(eni, known.assigned if known is not None else 0)
         pool.record(heard, [*before, ev.EniLeft(eni, "freed" if why == "freed" else "gone", pods)])
-        self._compare(heard, int(values["total"]), int(values["asg"]), -1)
+        self._compare(heard, card, int(values["total"]), int(values["asg"]))
 
     def _recovered(self, heard: Heard, values: dict[str, str]) -> None:
         parts = values["key"].split("/")
-        if len(parts) != 3 or not self._v4(values["ip"]):
+        if len(parts) != 3 or not self._usable(values["ip"]):
             return
         sandbox = Sandbox(*parts)
         pool = self.pool
@@ -195,7 +202,8 @@ class Retelling:
                 self.pool.assume("which of several ADDs under way was refused: the oldest")
             self._refuse(heard, request, err)
             return
-        address = values.get("v4") or protobuf(values.get("ips", "")).get("IPv4Addr", "")
+        shown = protobuf(values.get("ips", ""))
+        address = values.get("v4") or values.get("v6") or shown.get("IPv4Addr") or canonical(shown.get("IPv6Addr", ""))
         if not is_address(address) or self.pool.held(address) is not None:
             return
         if "PodVlanId" in values.get("pb", "") or values.get("dev", "") == "-1":
@@ -228,7 +236,7 @@ class Retelling:
         alone = not (self._ipamd[0] <= heard.at <= self._ipamd[1] and self._ipamd[0])
         container = values.get("cid", "")
         fields = protobuf(values.get("pb", ""))
-        address = fields.get("IPv4Addr", "")
+        address = fields.get("IPv4Addr") or canonical(fields.get("IPv6Addr", ""))
         holder = self.pool.holding(container)
         if heard.id in ("H2", "H2b") and fields.get("Success") == "true" and is_address(address):
             if fields.get("PodVlanId") or (holder is not None and self.pool.address_of(holder) == address):
@@ -259,10 +267,9 @@ class Retelling:
             case "E1" | "E1b" | "E2" | "E2b":
                 self._figures(heard, values)
             case "E4":
-                action: ev.PoolActed = ev.PoolActed(
-                    "increase" if values["dir"] == "increase" else "decrease", 0, self._stats
-                )
-                pool.record(heard, [action])
+                card = int(values.get("card") or 0)
+                acted: Literal["increase", "decrease"] = "increase" if values["dir"] == "increase" else "decrease"
+                pool.record(heard, [ev.PoolActed(acted, card, self._stats.get(card, {}))])
             case "E4b":
                 grew = values["dir"] == "increased"
                 pool.record(heard, [ev.PoolActed("increased" if grew else "decreased")])
@@ -282,21 +289,25 @@ class Retelling:
 
     def _figures(self, heard: Heard, values: dict[str, str]) -> None:
         total, assigned = int(values["total"]), int(values["asg"])
-        if int(values.get("card") or 0) == 0:
-            self._stats = {"total": total, "assigned": assigned}
-            if values.get("cool"):
-                self._stats["cooling"] = int(values["cool"])
-            if values.get("pfx"):
-                self._stats["prefixes"] = int(values["pfx"])
-            self._compare(heard, total, assigned, int(values.get("cool") or -1))
+        card = int(values.get("card") or 0)
+        told = {"cooling": values.get("cool"), "prefixes": values.get("pfx")}
+        self._stats[card] = {"total": total, "assigned": assigned}
+        self._stats[card] |= {name: int(figure) for name, figure in told.items() if figure}
+        self._compare(heard, card, total, assigned)
 
-    def _compare(self, heard: Heard, total: int, assigned: int, cooling: int) -> None:
-        """The log's own totals against the pool so far; a lasting difference is reported once."""
-        stats = pool_linux.stats(self.pool.state, 0, max(heard.at, self.pool.state.at))
-        difference = (total - stats.total, assigned - stats.assigned)
-        if difference != self._difference and difference != (0, 0):
+    def _compare(self, heard: Heard, card: int, total: int, assigned: int) -> None:
+        """The log's own totals against the pool so far; a lasting difference is reported once.
+
+        IPv6 prefixes are not counted by addresses: there, only those that are assigned.
+        """
+        state = self.pool.state
+        if card not in state.stores:
+            return
+        stats = pool_linux.stats(state, card, max(heard.at, state.at))
+        difference = (0 if state.settings.ipv6 else total - stats.total, assigned - stats.assigned)
+        if difference != self._difference.get(card, (0, 0)) and difference != (0, 0):
             said = f"the log counts {total} addresses, {assigned} of them assigned"
             self.pool.report.contradict(
                 f"{self.pool.where(heard)}: {said}; the lines before add up to {stats.total} and {stats.assigned}"
             )
-        self._difference = difference
+        self._difference[card] = difference

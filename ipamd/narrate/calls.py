@@ -102,7 +102,7 @@ def _succeeded(call: Call | None) -> list[Line]:
             kind = "IP prefixes" if call.prefixes else "IP addresses"
             return [Line("info", f"Allocated {call.prefixes or call.secondary_ips} private {kind}")]  # G4
         case AssignIpv6Addresses():
-            return [Line("info", f"Allocated {call.prefixes} private IPv6 prefixes")]
+            return [Line("info", f"Allocated {call.prefixes} private IPv6 prefix(es)")]  # G4
         case UnassignPrivateIpAddresses() | UnassignIpv6Addresses():
             kind, blocks = _blocks(call)
             return [Line("info", f"Successfully freed {kind} {blocks} from ENI {call.eni}")]  # G6b

@@ -76,8 +76,9 @@ class Narrator:
             case ev.PoolActed():
                 return self._acted(event)
             case ev.EniReady():
-                self._tally.eni_ready(event.eni)
+                self._tally.eni_ready(event.eni, event.card)
                 return [
+                    *_card(event.eni, event.card),
                     Line("debug", f"Found ENI: {event.eni}, MAC {event.mac}, device {event.device}"),  # G12
                     Line("debug", f"DataStore add an ENI {event.eni}"),  # C1
                     Line("debug", f"Primary IP for ENI {event.eni} is {event.primary_ip}"),  # F4b
@@ -101,6 +102,9 @@ class Narrator:
                 return self._groups(event)
             case ev.PurgeDue():
                 return self._purge_due(event)
+            case ev.CardsManaged():
+                self._tally.managed = event.cards
+                return _stores(event.cards)
             case _:
                 if isinstance(event, BranchEvent):
                     return branches.words(event)
@@ -148,8 +152,9 @@ class Narrator:
     def _eni_left(self, event: ev.EniLeft) -> list[Line]:
         tally = self._tally
         freed = tally.eni_left(event.eni)
-        figures = f"free {freed} addresses, total: {tally.total}, assigned: {tally.assigned}"
-        stats = f"{event.eni}: IP/Prefix address pool stats: {figures}, total prefixes: {tally.prefixes}"
+        total, assigned, prefixes = tally.figures(tally.cards.pop(event.eni, 0))
+        figures = f"free {freed} addresses, total: {total}, assigned: {assigned}, total prefixes: {prefixes}"
+        stats = f"{event.eni}: IP/Prefix address pool stats: {figures}"
         if event.why == "freed":
             return [
                 Line("info", f"RemoveUnusedENIFromStore {stats}"),  # C5
@@ -180,7 +185,9 @@ class Narrator:
         tally.started(event.settings, event.node)
         said = [Line("info", f"Starting L-IPAMD {self._version}  ...")]  # F1
         said.append(Line("debug", "Begin ipam state recovery"))  # F2
+        said += _stores(tally.managed) if tally.managed != (0,) else []
         for eni, blocks in tally.enis.items():
+            said += _card(eni, tally.cards.get(eni, 0))
             said.append(Line("debug", f"DataStore add an ENI {eni}"))  # C1
             said += [Line("info", f"Added ENI({eni})'s IP/Prefix {cidr} to datastore") for cidr in blocks]  # C3
         for eni, blocks in tally.enis.items():
@@ -230,14 +237,22 @@ _Plain: TypeAlias = (
     | ev.VpcCidrsChanged
     | ev.ConnectionTrackingSeen
     | ev.UnmanagedEnisChanged
-    | ev.CardsManaged
     | ev.WorkMoved
 )
 
 
 def _stale(address: str, sandbox: Sandbox, pod: Pod) -> Line:
     why = f"host-side veth not found for pod {pod.namespace}/{pod.name}"
-    return Line("warn", f"stale IP allocation for ID({sandbox.container}): IPv4({address}), IPv6() due to {why}")  # B9
+    which = f"IPv4(), IPv6({address})" if ":" in address else f"IPv4({address}), IPv6()"
+    return Line("warn", f"stale IP allocation for ID({sandbox.container}): {which} due to {why}")  # B9
+
+
+def _card(eni: str, card: int) -> list[Line]:
+    return [Line("debug", f"Got network card index {card} for ENI {eni}")] if card else []  # G8
+
+
+def _stores(cards: tuple[int, ...]) -> list[Line]:
+    return [Line("info", f"initialized datastore for network cards index {card}") for card in cards]  # C9
 
 
 def _plain(event: _Plain) -> list[Line]:
@@ -280,8 +295,6 @@ def _plain(event: _Plain) -> list[Line]:
             return [Line("info", f"New ENIs track connections with timeouts that are {whose}")]
         case ev.UnmanagedEnisChanged():
             return [Line("info", f"Unmanaged ENIs: {listed(event.enis)}")]
-        case ev.CardsManaged():
-            return [Line("info", f"Network cards with a datastore: {listed(tuple(map(str, event.cards)))}")]
         case ev.PurgeEnded() | ev.HoldEnded() | ev.ReconcileCounted() | ev.WorkMoved():
             return []  # bookkeeping: the journal has it
         case _:

@@ -12,6 +12,8 @@ from ipamd.core.types import Pod, Sandbox
 
 from .line import Line
 
+_MULTI = "  RequiresMultiNICAttachment:true"
+
 
 def begun(cause: Command) -> list[Line]:
     """The request that a record answers; nothing for other causes."""
@@ -20,7 +22,7 @@ def begun(cause: Command) -> list[Line]:
             key = cause.sandbox
             return [
                 Line("info", f"Received AddNetwork for NS , Sandbox {key.container}, ifname {key.interface}"),  # D1
-                Line("debug", f"AddNetworkRequest: {_fields(key, cause.pod)}"),  # D2
+                Line("debug", f"AddNetworkRequest: {_fields(key, cause.pod)}{_MULTI if cause.multi_nic else ''}"),  # D2
             ]
         case DelNetwork():
             key = cause.sandbox

@@ -23,7 +23,7 @@ def size(cidr: CidrText) -> int:
 
 
 class Tally:
-    """ENI -> block -> address -> holder, with running totals."""
+    """ENI -> block -> address -> holder, and the network card of each ENI."""
 
     def __init__(self, state: State) -> None:
         """`state`: what was recovered before the first record to come; it is only read."""
@@ -33,9 +33,10 @@ class Tally:
         self.calls: dict[CallId, Call] = {call_id: running.call for call_id, running in state.calls.items()}
         self.enis: dict[EniId, dict[CidrText, dict[IpText, Holder]]] = {}
         self.excluded: dict[EniId, bool] = {}
-        self.total = self.assigned = self.prefixes = 0
+        self.cards: dict[EniId, int] = {}
+        self.managed = state.cards
         for eni in state.enis.values():
-            self.eni_ready(eni.eni)
+            self.eni_ready(eni.eni, eni.card)
             self.excluded[eni.eni] = eni.excluded
             for block in eni.blocks.values():
                 self.added(eni.eni, block.cidr)
@@ -54,45 +55,44 @@ class Tally:
         if self.node.instance and self.node.instance != node.instance:
             self.enis.clear()
             self.excluded.clear()
-            self.total = self.assigned = self.prefixes = 0
+            self.cards.clear()
+            self.managed = (0,)
         self.settings, self.node = settings, node
 
-    def eni_ready(self, eni: EniId) -> None:
+    def eni_ready(self, eni: EniId, card: int) -> None:
         """An ENI came."""
         self.enis.setdefault(eni, {})
+        self.cards[eni] = card
 
     def eni_left(self, eni: EniId) -> int:
         """An ENI went; how many addresses went with it."""
-        gone = list(self.enis.get(eni, {}))
-        for cidr in gone:
-            self.removed(eni, cidr)
-        self.enis.pop(eni, None)
+        gone = self.enis.pop(eni, {})
         self.excluded.pop(eni, None)
         return sum(map(size, gone))
 
+    def figures(self, card: int) -> tuple[int, int, int]:
+        """Addresses, those assigned, and prefixes of one card's ENIs."""
+        blocks = [
+            (cidr, held)
+            for eni, there in self.enis.items()
+            if self.cards.get(eni, 0) == card
+            for cidr, held in there.items()
+        ]
+        prefixes = sum(not cidr.endswith("/32") for cidr, _ in blocks)
+        return sum(size(cidr) for cidr, _ in blocks), sum(len(held) for _, held in blocks), prefixes
+
     def added(self, eni: EniId, cidr: CidrText) -> None:
         """A block came."""
-        blocks = self.enis.setdefault(eni, {})
-        if cidr not in blocks:
-            blocks[cidr] = {}
-            self.total += size(cidr)
-            self.prefixes += not cidr.endswith("/32")
+        self.enis.setdefault(eni, {}).setdefault(cidr, {})
 
     def removed(self, eni: EniId, cidr: CidrText) -> None:
         """A block went, with whoever held something of it."""
-        held = self.enis.get(eni, {}).pop(cidr, None)
-        if held is not None:
-            self.total -= size(cidr)
-            self.prefixes -= not cidr.endswith("/32")
-            self.assigned -= len(held)
+        self.enis.get(eni, {}).pop(cidr, None)
 
     def assign(self, eni: EniId, cidr: CidrText, address: IpText, holder: Holder) -> None:
         """A sandbox holds an address."""
         self.enis.setdefault(eni, {}).setdefault(cidr, {})[address] = holder
-        self.assigned += 1
 
     def release(self, event: ev.AddressReleased) -> Holder | None:
         """It holds it no longer; who it was."""
-        held = self.enis.get(event.eni, {}).get(event.block, {}).pop(event.address, None)
-        self.assigned -= held is not None
-        return held
+        return self.enis.get(event.eni, {}).get(event.block, {}).pop(event.address, None)

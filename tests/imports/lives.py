@@ -28,14 +28,19 @@ SETTINGS = (
     Settings(warm_ip_target=2, minimum_ip_target=4),
     Settings(prefix_delegation=True, warm_prefix_target=1),
     Settings(prefix_delegation=True, warm_ip_target=5, ip_cooldown_period=5),
+    Settings(ipv6=True, prefix_delegation=True),
+    Settings(multi_nic=True, warm_ip_target=1),
 )
+TWO_CARDS = "hpc7a.12xlarge"
 
 
 def life(seed: int, settings: Settings, steps: int = 40) -> tuple[Engine, list[Record]]:
     """Pods come, go and are refused at random; the process starts anew now and then. Times are whole milliseconds."""
     random = Random(seed)
     records: list[Record] = []
-    vpc = make_vpc(VpcSettings(seed=seed), instance_type="t3.small", subnet="10.0.0.0/24", now=EPOCH)
+    kind = TWO_CARDS if settings.multi_nic else "t3.small"
+    shape = VpcSettings(seed=seed)
+    vpc = make_vpc(shape, instance_type=kind, subnet="10.0.0.0/24", now=EPOCH, ipv6=settings.ipv6)
     engine = Engine(vpc, settings, node_of(vpc), latency=Latency("realistic", seed), sink=records.append)
     engine.start(seed)
     engine.advance(EPOCH + 30 * SECOND)
@@ -44,7 +49,9 @@ def life(seed: int, settings: Settings, steps: int = 40) -> tuple[Engine, list[R
         roll = random.random()
         if roll < 0.6:
             key = Sandbox("aws-cni", f"{seed:032x}{number:032x}", "eth0")
-            if isinstance(engine.submit(AddNetwork(key, Pod("shop", f"web-{number}", 1))), Assigned):
+            wide = settings.multi_nic and random.random() < 0.5
+            asked = AddNetwork(key, Pod("shop", f"web-{number}", 1 + wide), wide)
+            if isinstance(engine.submit(asked), Assigned):
                 alive.append(key)
         elif alive and roll < 0.95:
             engine.submit(DelNetwork(alive.pop(random.randrange(len(alive))), "PodDeleted"))
@@ -90,6 +97,7 @@ def pool(state: State, now: Instant) -> object:
         (
             eni.eni,
             eni.mac,
+            eni.card,
             eni.device,
             eni.table,
             eni.subnet,
@@ -106,4 +114,4 @@ def pool(state: State, now: Instant) -> object:
         for view in views.pods(state)
     ]  # fmt: skip
     cooling = [(view.address, view.eni, view.released_at // MS) for view in views.cooling(state, now)]
-    return enis, pods, sorted(cooling)
+    return state.cards, enis, pods, sorted(cooling)
