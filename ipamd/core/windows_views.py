@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from . import windows_events as we
 from .pool_windows import Create, Delete, Resync, deviation, figures, reconcile
 from .state import State
-from .types import CidrText, Instant
+from .types import PREFIX_SIZE, CidrText, Instant
 from .windows_config import PoolKind
 from .windows_state import COOLDOWN, Pool
 
@@ -120,3 +123,25 @@ def _pods(state: State) -> tuple[WindowsPodView, ...]:
             why, due = (waiting.why, waiting.due) if waiting is not None else ("", 0)
             found.append(WindowsPodView(node, pod.namespace, pod.name, pod.uid, address, why, due))
     return tuple(found)
+
+
+def shortfall(events: Iterable[object]) -> list[str]:
+    """WIN-120, WIN-121: nodes that were initialised with pods of the other mode: what is advertised, what is left."""
+    events = list(events)
+    told = []
+    for ready in (event for event in events if isinstance(event, we.NodeInitialised)):
+        other = "secondary" if ready.prefix_mode else "prefix"
+        held = {
+            taken.group for event in events
+            if isinstance(event, we.PoolBuilt) and event.node == ready.node and event.pool == other
+            for taken in event.taken
+        }  # fmt: skip
+        if held:
+            size = PREFIX_SIZE if ready.prefix_mode else 1
+            slots = ready.facts.ips_per_eni - 1
+            what = "secondary addresses" if ready.prefix_mode else "prefixes"
+            told.append(
+                f"node {ready.node}: advertises {slots * size}, but {len(held)} {what} of running pods leave room for "
+                f"{max(slots - len(held), 0) * size}; move the workload to a new node group"
+            )
+    return told

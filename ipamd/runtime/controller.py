@@ -25,8 +25,9 @@ from ipamd.core.types import CallId, Instant
 from ipamd.core.windows_commands import NodeGone, OpenController, WindowsDue
 from ipamd.core.windows_config import conditions
 from ipamd.core.windows_decide import unseen
-from ipamd.core.windows_events import Announced
+from ipamd.core.windows_events import Announced, NodeInitialised
 from ipamd.core.windows_state import next_due
+from ipamd.core.windows_views import shortfall
 from ipamd.ec2.branch_limits import BRANCHES
 from ipamd.ec2.fleet import Fleet
 from ipamd.journal.errors import JournalError
@@ -299,6 +300,9 @@ class Controller:
         for event in record.events:
             if type(event) is Announced and self.performer is not None:
                 self.performer.post(self._note(event, record), self._spawn_note)
+            elif type(event) is NodeInitialised:
+                for text in shortfall(record.events):
+                    self._warn(text)
 
     def _note(self, event: Announced, record: ev.Record) -> Note:
         kind = "Warning" if event.warning else "Normal"

@@ -68,15 +68,16 @@ def test_a_type_without_limits_is_unsupported() -> None:
     assert not engine.state.windows.nodes
 
 
-@pytest.mark.spec("WIN-31")
+@pytest.mark.spec("WIN-31", "WIN-34", "V-105")
 def test_an_instance_that_cannot_be_read_is_tried_at_the_node_s_next_event() -> None:
-    """It is forgotten meanwhile."""
+    """It is forgotten meanwhile, and neither pool is left."""
     engine = windows_cluster("10.0.0.0/16")
     engine.configure(keys())
     engine.vpc.faults.fail_next("DescribeInstances", "InternalError")
     engine.join(NODE, ROOMY)
     engine.idle()
     assert NODE not in engine.state.windows.nodes
+    assert (engine.state.windows.pool(NODE, "secondary"), engine.state.windows.pool(NODE, "prefix")) == (None, None)
 
     node_seen_again(engine, NODE)
     engine.idle()
