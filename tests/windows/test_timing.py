@@ -12,8 +12,8 @@ from ipamd.core.events import CallStarted
 from ipamd.core.types import MS, SECOND
 from ipamd.core.windows_commands import ConfigSeen, NodeSeen
 from ipamd.core.windows_views import shortfall
-from ipamd.server.controller_pools import resources_summary
 from ipamd.ec2.vpc import apply
+from ipamd.server.controller_pools import resources_summary
 from ipamd.sim.windows_node import NODE, settled, windows_cluster
 
 from .pools import keys
