@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import threading
@@ -14,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from demo.place import DemoError, Place, command
+from ipamd.sim.kubelet import container_of
 
 AT_ONCE: Final = 4
 """Requests in flight; a node's kubelet works on several pods too."""
 RETRY_SECONDS: Final = 1.0
-"""Pause before a refused pod asks again; kubelet's own is about ten times as long."""
+"""Pause before a refused pod asks again, unless `--retry` says otherwise: the kubelet's own would be a long walk."""
 PATIENCE_SECONDS: Final = 60.0
 """How long one pod may go on asking."""
 _PROCESS_SECONDS: Final = 30.0
@@ -38,7 +38,7 @@ class Pod:
     @property
     def container(self) -> str:
         """The sandbox's id; every attempt has another one, as with a real runtime."""
-        return hashlib.sha256(f"{self.name}/{self.attempts}".encode()).hexdigest()
+        return container_of(self.name, self.attempts)
 
     @property
     def address(self) -> str:
@@ -49,15 +49,17 @@ class Pod:
 class Runtime:
     """Calls the plugin for many pods, a few at a time."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, retry_seconds: float = RETRY_SECONDS) -> None:
+        """A refused pod is made another sandbox `retry_seconds` after: one arrival of `ipamd.sim.kubelet`."""
         self._place = place
+        self._retry_seconds = retry_seconds
         self._plugin = command("aws-cni")
         self._stop = threading.Event()
         self.refusals: Counter[str] = Counter()
         """Refused ADDs by ipamd's reason."""
 
     def add(self, pods: Sequence[Pod]) -> None:
-        """Give each pod a new sandbox and an address; a refused one asks again after RETRY_SECONDS."""
+        """Give each pod a new sandbox and an address; a refused one asks again a while later."""
         self._each(pods, self._add)
 
     def repeat(self, pods: Sequence[Pod]) -> list[str]:
@@ -94,7 +96,7 @@ class Runtime:
             self._delete(pod)  # a runtime tears down the sandbox that it could not set up
             if time.monotonic() > deadline:
                 raise DemoError(f"{pod.name} had no address within {PATIENCE_SECONDS:g} s: {reason}: {rest}")
-            if self._stop.wait(RETRY_SECONDS):
+            if self._stop.wait(self._retry_seconds):
                 raise DemoError(f"{pod.name}: given up, since the walk has ended")
 
     def _repeat(self, pod: Pod) -> dict[str, Any]:

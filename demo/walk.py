@@ -23,7 +23,9 @@ from rich.console import Console
 from demo import pool
 from demo.node import Daemon, end_earlier
 from demo.place import REMEDY, DemoError, Place, claimed, command
-from demo.pods import AT_ONCE, RETRY_SECONDS, Pod, Runtime
+from demo.pods import AT_ONCE, PATIENCE_SECONDS, RETRY_SECONDS, Pod, Runtime
+from ipamd.core.types import SECOND
+from ipamd.sim.kubelet import RETRY
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PODS: Final = 58
@@ -39,6 +41,8 @@ MEANING: Final = {
     "cooldown": "free addresses were cooling",
 }
 """ipamd's reasons for a refusal, in words."""
+BACKOFF_SECONDS: Final = RETRY / SECOND
+"""The kubelet's own pause."""
 WIDTH: Final = 100
 """Columns where there is no terminal."""
 
@@ -47,12 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     """Walk; the exit code."""
     parser = argparse.ArgumentParser(prog="make demo", description="A pod gets an address, with real processes.")
     parser.add_argument("--state-dir", type=Path, default=ROOT / ".demo", metavar="DIR", help="default %(default)s")
+    text = f"a refused pod asks again so long after (default {RETRY_SECONDS:g}; the kubelet's is {BACKOFF_SECONDS:g})"
+    parser.add_argument("--retry", type=_seconds, default=RETRY_SECONDS, metavar="SECONDS", help=text)
     args = parser.parse_args(argv)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         with claimed(args.state_dir) as place:
-            last = Walk(place).walk()
+            last = Walk(place, args.retry).walk()
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -66,6 +72,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= PATIENCE_SECONDS / 2:
+        raise argparse.ArgumentTypeError(f'"{text[:40]}": want 0.1 to {PATIENCE_SECONDS / 2:g} seconds')
+    return seconds
+
+
 def _interrupt(number: int, _: object) -> NoReturn:
     """Also where a shell made its background jobs deaf to Ctrl-C."""
     raise KeyboardInterrupt
@@ -74,12 +90,13 @@ def _interrupt(number: int, _: object) -> NoReturn:
 class Walk:
     """The steps, each of which checks what it shows."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, retry_seconds: float = RETRY_SECONDS) -> None:
         self._place = place
+        self._retry_seconds = retry_seconds
         self._began = time.monotonic()
         self._out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
         self._daemon = Daemon(place)
-        self._runtime = Runtime(place)
+        self._runtime = Runtime(place, retry_seconds)
         self._pods = [Pod(f"web-{number}") for number in range(PODS)]
 
     def walk(self) -> dict[str, Any]:
@@ -118,7 +135,7 @@ class Walk:
     def _add_all(self) -> None:
         self._say(
             f"add {PODS} pods: one aws-cni process each, {AT_ONCE} at a time; a refused pod asks again after "
-            f"{RETRY_SECONDS:g} s (kubelet: after about 10 s)"
+            f"{self._retry_seconds:g} s (kubelet: {BACKOFF_SECONDS:g} s; --retry sets it)"
         )
         began = time.monotonic()
         self._runtime.add(self._pods)

@@ -18,6 +18,7 @@ from ipamd.ec2.limits import UnknownInstanceType, limits_of
 from ipamd.ec2.vpc import DEFAULT_SUBNET
 from ipamd.journal.journal import Journal
 from ipamd.sim.engine import Crashed, Engine, Sink
+from ipamd.sim.kubelet import RETRY
 from ipamd.sim.scenario import NO_LIMIT, Scenario, Settled, live, node
 from ipamd.sim.settle import LIMIT, QUIET
 
@@ -28,10 +29,14 @@ PARITY = "UPSTREAM_PARITY"
 PODS_MAX = 1_000_000
 LIMIT_SECONDS = LIMIT // SECOND
 ENI_COLUMNS = ("card", "device", "ENI", "prefixes", "IPs", "pods", "why it stays")
-_EPILOG = """\
+BACKOFF = RETRY / SECOND
+_EPILOG = f"""\
 Settled means: nothing in flight and no change for --settle virtual seconds;
 a pool that still changes 600 s after the last pod came or went is reported
-with "settled": false. A pod that is refused is counted and does not try again.
+with "settled": false. A pod that is refused is counted and does not try again;
+with --retry the kubelet makes it another sandbox so long after, {BACKOFF:g} s being
+the kubelet's own back-off, "refused" counts tries, and "unserved" the pods that
+still have no address at the end.
 ec2_calls counts requests to EC2 by action, reads (Describe...) included; reads
 of instance metadata are not requests to EC2.
 
@@ -64,9 +69,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--os", choices=("linux", "windows"), default="linux", help="of the node (default %(default)s)")
     made.add_argument("--instance-type", default="m5.large", metavar="T", help="default %(default)s")
-    text = "pods that come (default 0); refused ones do not retry"
+    text = "pods that come (default 0)"
     made.add_argument("--pods", type=_whole, default=0, metavar="N", help=text)
     made.add_argument("--delete", type=_whole, default=0, metavar="N", help="how many of them go again; seeded choice")
+    text = f"a refused pod asks again so long after; the kubelet's is {BACKOFF:g} (default: it never does)"
+    made.add_argument("--retry", type=float, metavar="SECONDS", help=text)
     made.add_argument("--all-at-once", action="store_true", help="pods come, and go, in one moment; settle after all")
     text = f"default {QUIET // SECOND}, with --os windows {simulate_windows.QUIET_SECONDS}"
     made.add_argument("--settle", type=float, metavar="SECONDS", help=text)
@@ -134,6 +141,8 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise output.Usage(f"--pods {args.pods}: want {PODS_MAX} at most")
     if args.delete > args.pods:
         raise output.Usage(f"--delete {args.delete}: only {args.pods} pods come; raise --pods or lower --delete")
+    if args.retry is not None and not 0.1 <= args.retry <= 3600:
+        raise output.Usage(f"--retry {args.retry:g}: want 0.1 to 3600 seconds")
     if args.settle is not None and not 0 < args.settle <= LIMIT_SECONDS:
         raise output.Usage(f"--settle {args.settle:g}: want more than 0 and at most {LIMIT_SECONDS} seconds")
 
@@ -159,6 +168,7 @@ def _scenario(args: argparse.Namespace) -> tuple[Scenario, Config]:
         max_pods=NO_LIMIT if args.max_pods is None else args.max_pods,
         latency=args.latency,
         seed=args.seed,
+        retry=None if args.retry is None else int(args.retry * SECOND),
     )
     return scenario, config
 
@@ -231,11 +241,13 @@ def _facts(engine: Engine, settled: Settled, journal: str | None) -> list[tuple[
     whole = f" ({settled.unused_prefixes} whole prefixes)" if settled.unused_prefixes else ""
     reasons = ", ".join(f"{reason} {count}" for reason, count in settled.refusals.items())
     loop = views.loop(engine.state, engine.now)
+    again = isinstance(settled.unserved, int)
     rows: list[tuple[str, object]] = [
         ("addresses for pods", settled.total_ips),
         ("assigned", settled.assigned),
         ("unused", f"{settled.unused}{whole}"),
-        ("refused pods", f"{settled.refused} ({reasons})" if reasons else settled.refused),
+        ("refused tries" if again else "refused pods", f"{settled.refused}{f' ({reasons})' if reasons else ''}"),
+        *([("pods without address", settled.unserved)] if again else []),
         ("settled", "yes" if settled.settled else "no: it flaps"),
         ("virtual time", output.span_text(int(settled.virtual_seconds * SECOND))),
         ("records", engine.state.seq),

@@ -24,6 +24,8 @@ QUIET_SECONDS = QUIET // SECOND
 
 def refuse_linux_options(args: argparse.Namespace) -> None:
     """What a daemon's node takes and a controller's does not. Raises `Usage`."""
+    if args.retry is not None:
+        raise output.Usage("--retry: a Windows pod is tried again by the controller's own delays; leave it out")
     if args.max_pods is not None:
         raise output.Usage("--max-pods: a Windows node's pool does not know it; leave it out")
 

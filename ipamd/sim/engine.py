@@ -130,6 +130,10 @@ class Engine:
         self._pursue()
         return answer.answer if isinstance(answer, After) else answer
 
+    def after(self, delay: int, action: Callable[[], object]) -> None:
+        """Somebody outside the process does something so many ns from now."""
+        self._later(delay, action)
+
     def advance(self, until: Instant) -> None:
         """Let time pass; everything due on the way happens at its instant."""
         while True:

@@ -2,11 +2,13 @@
 
 An *arrival* is the ADDs of one pod (namespace and name) up to its first grant, with the DELs of the failed sandboxes
 between. A later ADD of the same pod, after the granted one's DEL, is another arrival. Pods that their caller does not
-name are told apart by their sandbox. The same notion serves recorded journals, `ipamd whatif` and the fleet.
+name are told apart by their sandbox. The same notion serves recorded journals, `ipamd whatif`, `ipamd scenario`,
+`ipamd simulate --retry` and `make demo`.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -18,6 +20,11 @@ from ipamd.core.types import NEVER, SECOND, Instant, Ipv4Text, Pod, Sandbox
 
 RETRY: Final = 10 * SECOND
 """How long after a refusal the kubelet tries a pod's sandbox again: its back-off period, without the jitter."""
+
+
+def container_of(pod: str, attempt: int = 0) -> str:
+    """The id of the sandbox that a pod's try is for: another one each time, as of a real runtime."""
+    return sha256((f"{pod}/{attempt}" if attempt else pod).encode()).hexdigest()
 
 
 class Arrival(msgspec.Struct):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from random import Random
 from typing import Final
 
@@ -27,6 +26,7 @@ from ipamd.ec2.state import VpcSettings
 from ipamd.ec2.vpc import DEFAULT_SUBNET, make_vpc, node_of
 
 from .engine import EPOCH, Engine, Sink
+from .kubelet import container_of
 from .settle import QUIET, settle
 
 NO_LIMIT: Final = 2**31 - 1
@@ -56,6 +56,8 @@ class Scenario(msgspec.Struct, frozen=True):
     max_pods: int = NO_LIMIT
     latency: Profile = "none"
     seed: int = 1
+    retry: int | None = None
+    """Ns after which the kubelet makes a refused pod another sandbox and asks again; None: it never does."""
 
 
 class EniCount(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,9 +83,11 @@ class Settled(msgspec.Struct, frozen=True):
     settled: bool
     """False: the pool still changed 600 s after the last pod came or went."""
     refused: int
-    """Pods that got no address; they do not try again."""
+    """Tries that got no address: pods, unless these try again."""
     refusals: dict[str, int] = {}
     """How many of them for which reason (`reasons.REASONS`), the most frequent first."""
+    unserved: int | msgspec.UnsetType = msgspec.UNSET
+    """Pods that have no address at the end; only where refused ones try again."""
 
 
 def node(scenario: Scenario, sink: Sink | None = None) -> Engine:
@@ -105,20 +109,15 @@ def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Se
     engine.start(scenario.seed)
     settled = settle(engine, scenario.quiet)
     steps = scenario.pods + scenario.delete
-    placed: list[Sandbox] = []
-    refusals: Counter[str] = Counter()
+    kubelet = _Kubelet(engine, scenario.retry)
     for number in range(scenario.pods):
-        answer = ask(engine, number)
-        if isinstance(answer, Assigned):
-            placed.append(sandbox(number))
-        else:
-            refusals[answer.reason if isinstance(answer, Refused) else type(answer).__name__] += 1
+        kubelet.ask(number)
         if not scenario.all_at_once:
             settled = settle(engine, scenario.quiet)
         progress(number + 1, steps)
     if scenario.all_at_once and scenario.pods:
         settled = settle(engine, scenario.quiet)
-    going = Random(f"{scenario.seed}/workload").sample(placed, min(scenario.delete, len(placed)))
+    going = Random(f"{scenario.seed}/workload").sample(kubelet.placed, min(scenario.delete, len(kubelet.placed)))
     for number, key in enumerate(going):
         engine.submit(DelNetwork(key, "simulate"))
         if not scenario.all_at_once:
@@ -126,17 +125,43 @@ def live(scenario: Scenario, engine: Engine, progress: Progress = _silent) -> Se
         progress(scenario.pods + number + 1, steps)
     if scenario.all_at_once and going:
         settled = settle(engine, scenario.quiet)
-    return summary(engine, began, settled, refusals)
+    found = summary(engine, began, settled, kubelet.refusals)
+    return found if scenario.retry is None else msgspec.structs.replace(found, unserved=len(kubelet.waiting))
 
 
-def sandbox(number: int) -> Sandbox:
-    """The key of the workload's pod number `number` (from 0)."""
-    return Sandbox("aws-cni", sha256(f"pod-{number}".encode()).hexdigest(), "eth0")
+class _Kubelet:
+    """Makes sandboxes for pods: one each, or, with a delay, another one so long after each refusal."""
+
+    def __init__(self, engine: Engine, retry: int | None) -> None:
+        self._engine = engine
+        self._retry = retry
+        self.placed: list[Sandbox] = []
+        self.waiting: set[int] = set()
+        self.refusals: Counter[str] = Counter()
+
+    def ask(self, number: int, attempt: int = 0) -> None:
+        """The pod's try; a failed sandbox is torn down before the next one is made."""
+        engine = self._engine
+        answer = ask(engine, number, attempt)
+        if isinstance(answer, Assigned):
+            self.placed.append(sandbox(number, attempt))
+            self.waiting.discard(number)
+            return
+        self.refusals[answer.reason if isinstance(answer, Refused) else type(answer).__name__] += 1
+        self.waiting.add(number)
+        if self._retry is not None:
+            engine.submit(DelNetwork(sandbox(number, attempt), "sandbox failed"))
+            engine.after(self._retry, lambda: self.ask(number, attempt + 1))
 
 
-def ask(engine: Engine, number: int) -> Answer:
+def sandbox(number: int, attempt: int = 0) -> Sandbox:
+    """The key of a try of the workload's pod number `number` (both from 0)."""
+    return Sandbox("aws-cni", container_of(f"pod-{number}", attempt), "eth0")
+
+
+def ask(engine: Engine, number: int, attempt: int = 0) -> Answer:
     """The workload's pod comes; what it is answered."""
-    return engine.submit(AddNetwork(sandbox(number), Pod("default", f"pod-{number}", 1)))
+    return engine.submit(AddNetwork(sandbox(number, attempt), Pod("default", f"pod-{number}", 1)))
 
 
 def add(engine: Engine, number: int) -> bool:

@@ -1,7 +1,8 @@
 """When a pool is settled: nothing in flight, and no change for some virtual seconds.
 
 The once-a-minute reconcile that finds nothing to do leaves records (its clock is part of State), but changes
-nothing; neither does the pool loop's look around for an ENI to free. Everything else that is recorded is a change.
+nothing; neither does the pool loop's look around for an ENI to free, nor a pod that is refused. Everything else that is recorded
+is a change.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ LIMIT: Final = 600 * SECOND
 """A pool that still changes after this does not settle: its settings make it flap."""
 
 
+_CLOCKS: Final = (ev.Resynced, ev.WorkMoved, ev.ReconcileCounted, ev.AssignRefused)
+
+
 def changes(events: tuple[ev.Event, ...]) -> bool:
     """Whether a record with these events changed more than clocks and continuations."""
-    return not all(isinstance(event, ev.Resynced | ev.WorkMoved | ev.ReconcileCounted) for event in events)
+    return not all(isinstance(event, _CLOCKS) for event in events)
 
 
 def settle(engine: Engine, quiet: int = QUIET, limit: int = LIMIT) -> bool:

@@ -241,3 +241,25 @@ def test_help_says_what_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Settled means" in said
     assert "reads (Describe...) included" in said
     assert "does not try again" in said
+
+
+def test_refused_pods_ask_again_as_the_kubelet_does(ipamd: Run, tmp_path: Path) -> None:
+    """--retry: each try is another sandbox, all tries of a pod are one arrival, and nobody is left without."""
+    words = ("--instance-type", "m5.large", "--pods", 25, "--all-at-once")
+    once = ipamd("simulate", *words, "--json").json
+    again = ipamd("simulate", *words, "--retry", 10, "--journal", tmp_path / "j", "--json").json
+    lived = ipamd("whatif", tmp_path / "j", "--json").json["baseline"]
+
+    assert once["refused"] > 0 and "unserved" not in once
+    assert (again["unserved"], again["assigned"], again["settled"]) == (0, 25, True)
+    assert (lived["arrivals"], lived["unserved"], lived["refused"]) == (25, 0, again["refused"])
+
+
+def test_a_node_that_is_full_settles_though_pods_go_on_asking(ipamd: Run) -> None:
+    """Tries without end are no change of the pool."""
+    words = ("--instance-type", "t3.small", "--pods", 12, "--all-at-once", "--retry", 10, "--json")
+    full = ipamd("simulate", *words).json
+
+    assert (full["assigned"], full["unserved"], full["settled"]) == (9, 3, True)
+    assert full["refused"] > 3
+    assert ipamd("simulate", "--retry", 0).code == 2
