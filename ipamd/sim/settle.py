@@ -1,8 +1,8 @@
 """When a pool is settled: nothing in flight, and no change for some virtual seconds.
 
 The once-a-minute reconcile that finds nothing to do leaves records (its clock is part of State), but changes
-nothing; neither does the pool loop's look around for an ENI to free, nor a pod that is refused. Everything else that is recorded
-is a change.
+nothing; neither does the pool loop's look around for an ENI to free, nor a pod that is refused. Everything else that
+is recorded is a change.
 """
 
 from __future__ import annotations
