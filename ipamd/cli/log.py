@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from .filters import Filter, add_options
 from .lines import record_lines
 
 PROG: Final = "ipamd log"
+COMMANDS: Final = ("show", "follow", "verify", "export")
 POLL_S: Final = 0.2
 _JOURNAL: Final = "JOURNAL is a state directory, a journal directory or a journal file.\n"
 _EXIT: Final = "Exit code: 0 ok, 1 the journal is damaged, 2 wrong usage.\n"
@@ -35,18 +37,23 @@ newest record. The life of one prefix: ipamd log --prefix 10.0.0.16/28 JOURNAL
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; its exit code. Options without a word before them are those of `show`."""
-    show = [] if argv[:1] in ([], ["-h"], ["--help"]) or not argv[0].startswith("-") else ["show"]
-    args = parser().parse_args([*show, *argv])
+    """Run the command; its exit code. An option, or a journal, where a word should stand means `show`."""
+    args = parser().parse_args([*_implied(argv), *argv])
     run: Callable[[argparse.Namespace], int] = args.run
     return output.guarded(f"{PROG} {args.command}", lambda: run(args))
+
+
+def _implied(argv: list[str]) -> list[str]:
+    if not argv or argv[0] in ("-h", "--help", *COMMANDS):
+        return []
+    return ["show"] if argv[0].startswith("-") or os.path.exists(argv[0]) else []
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the four commands."""
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(prog=PROG, description="Look at a journal.", epilog=_EXIT, formatter_class=raw)
-    commands = made.add_subparsers(dest="command", required=True, metavar="show|follow|verify|export")
+    commands = made.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     show = commands.add_parser("show", help="print records", epilog=_EPILOG, formatter_class=raw)
     show.add_argument("--since", metavar="SEQ|TIME|AGE", help="from this record or moment on")
     show.add_argument("--until", metavar="SEQ|TIME|AGE", help="up to this record or moment, included")

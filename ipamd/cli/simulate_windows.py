@@ -7,6 +7,7 @@ import os
 import shlex
 
 from ipamd.config import ConfigError, load
+from ipamd.config.variables import PARITY
 from ipamd.core.settings import WindowsQuirks, windows_quirks
 from ipamd.core.types import SECOND
 from ipamd.core.windows_config import IPAM, complaints, raw_prefix_delegation
@@ -18,7 +19,6 @@ from ipamd.sim.windows_node import WindowsScenario, WindowsSettled, live, one_no
 from . import output
 
 PROG = "ipamd simulate"
-LINUX_ONLY = ("set", "max_pods")
 QUIET_SECONDS = QUIET // SECOND
 
 
@@ -28,6 +28,11 @@ def refuse_linux_options(args: argparse.Namespace) -> None:
         raise output.Usage("--retry: a Windows pod is tried again by the controller's own delays; leave it out")
     if args.max_pods is not None:
         raise output.Usage("--max-pods: a Windows node's pool does not know it; leave it out")
+    for entry in args.set:
+        name = entry.partition("=")[0]
+        if name != PARITY:
+            advice = "--config KEY=VALUE sets a key of its ConfigMap"
+            raise output.Usage(f"--set {name[:60]}: a Windows node runs no daemon that reads it; {advice}")
 
 
 def scenario_of(args: argparse.Namespace) -> WindowsScenario:

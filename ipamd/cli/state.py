@@ -243,7 +243,9 @@ def _doing(state: State, loop: views.LoopView, now: Instant, alive: bool) -> lis
     if loop.stopped is not None:
         rows.append(("grows no more", f"{loop.stopped.fact}; {loop.stopped.remedy}"))
     if alive:
-        rows += [("looks next", f"at the pool at {time_text(due.at)}") for due in loop.next if due.lane == "pool"]
+        for due in loop.next:
+            if due.lane == "pool":
+                rows.append(("looks next", f"at the pool at {'once' if due.at <= now else time_text(due.at)}"))
     for card, figures in loop.why.items():
         name = "figures" if len(loop.why) == 1 else f"figures, network card {card}"
         rows.append((name, " ".join(f"{key}={value}" for key, value in figures.items())))

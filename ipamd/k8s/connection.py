@@ -35,7 +35,9 @@ def configuration(environ: Mapping[str, str], kubeconfig: Path | None = None) ->
         elif environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT"):
             config = KubeConfig.from_service_account().get()
         else:
-            raise NoCluster("neither KUBECONFIG nor a service account says where the API server is")
+            raise NoCluster(
+                "neither KUBECONFIG nor a service account says where the API server is; name a file with --kubeconfig"
+            )
     except NoCluster:
         raise
     except (ConfigError, OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:

@@ -137,7 +137,8 @@ def test_the_life_of_one_prefix(ipamd: Run, journal: Path) -> None:
     }
     assert len(prefixes) > 1 and lives == expected
     assert [e["cidr"] for r in found for e in r["events"] if e["type"] == "CidrAdded"] == [chosen]
-    assert records(ipamd("log", "--prefix", chosen, journal, "--json").out) == found
+    for short in (("--prefix", chosen, journal), (journal, "--prefix", chosen)):
+        assert records(ipamd("log", *short, "--json").out) == found
 
 
 def test_ipv6_prefixes_and_addresses_are_found_however_they_are_written(ipamd: Run, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_targets_that_are_not_given_are_absent(capsys: pytest.CaptureFixture[str
     [
         ((*BASE, "--config", "warm-ip-target"), "want KEY=VALUE"),
         ((*BASE, "--max-pods", "5"), "--max-pods"),
+        ((*BASE, "--set", "WARM_IP_TARGET=2"), "--config KEY=VALUE"),
         (("simulate", "--config", "warm-ip-target=1"), "only --os windows has a ConfigMap"),
         (("simulate", "--os", "windows", "--instance-type", "c5.larg"), "did you mean"),
     ],

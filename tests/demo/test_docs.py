@@ -17,7 +17,7 @@ from cni_plugin import netconf
 from ipamd.config import VARIABLES, Variable, load
 from ipamd.config.errors import shown
 from ipamd.core.reasons import REASONS, REMEDIES
-from ipamd.core.settings import Quirks
+from ipamd.core.settings import WindowsQuirks
 from tests.demo.console import Session, Step, matches, steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +198,7 @@ def test_every_quirk_is_listed_once() -> None:
     """docs/differences.md against the switches that there are."""
     listed = rows("differences.md", 4)
 
-    assert list(listed) == [field.name for field in msgspec.structs.fields(Quirks)]
+    assert list(listed) == [field.name for field in msgspec.structs.fields(WindowsQuirks)]
 
 
 def test_every_reason_is_listed_with_its_remedy() -> None:
