@@ -104,7 +104,9 @@ class JournalHistory:
         return max(moment.seq, kept.first_seq)
 
     def _filter(self, wanted: Wanted, first: int) -> Filter:
-        chosen = Filter(list(wanted.pod), list(wanted.ip), list(wanted.eni), list(wanted.type))
+        chosen = Filter(
+            list(wanted.pod), list(wanted.ip), list(wanted.eni), list(wanted.type), list(wanted.prefix)
+        )
         if chosen.remembers:
             chosen.begin(fold_to(self._directory, first - 1))
         return chosen

@@ -28,7 +28,7 @@ BEAT_SECONDS: Final = 15.0
 """A stream without news says so this often, so that proxies and clients know that it lives."""
 WRITE_SECONDS: Final = 5.0
 """HTTP-1: a reader that does not read for so long is let go."""
-_FILTERS: Final = ("pod", "ip", "eni", "type")
+_FILTERS: Final = ("pod", "ip", "eni", "type", "prefix")
 _T = TypeVar("_T")
 
 
@@ -53,6 +53,7 @@ class Wanted(msgspec.Struct, frozen=True):
     ip: tuple[str, ...] = ()
     eni: tuple[str, ...] = ()
     type: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.events import Click, Resize
+from textual.events import Click, Key, Resize
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -54,6 +54,22 @@ class Slider(Static):
         self._clicked(event.x)
 
 
+class Prompt(Input):
+    """One line to type into. Enter takes what is typed at once, not what is typed by the time it has bubbled up."""
+
+    def __init__(self, typed: Callable[[str], None]) -> None:
+        super().__init__(id="prompt", compact=True)
+        self._typed = typed
+
+    async def _on_key(self, event: Key) -> None:
+        if event.key != "enter":
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        self._typed(self.value)
+
+
 class Tui(App[None]):
     """One journal on a terminal."""
 
@@ -61,31 +77,17 @@ class Tui(App[None]):
     AUTO_FOCUS = None
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l", "step(1)"),
-        Binding("left,h", "step(-1)"),
-        Binding("right_square_bracket", "step(10)"),
-        Binding("left_square_bracket", "step(-10)"),
-        Binding("pagedown", "minutes(1)", priority=True),
-        Binding("pageup", "minutes(-1)", priority=True),
-        Binding("home", "end(-1)", priority=True),
-        Binding("end,G", "end(1)", priority=True),
-        Binding("r", "refusal(1)"),
-        Binding("R", "refusal(-1)"),
-        Binding("slash", "ask('/')"),
-        Binding("backslash", "ask('\\\\\\\\')"),
-        Binding("g", "ask('g')"),
-        Binding("n", "again(1)"),
-        Binding("N", "again(-1)"),
-        Binding("v", "view"),
-        Binding("f", "follow"),
-        Binding("tab", "node(1)", priority=True),
-        Binding("shift+tab", "node(-1)", priority=True),
-        Binding("up", "scroll(-1)"),
-        Binding("down", "scroll(1)"),
-        Binding("escape", "give_up"),
-        Binding("question_mark", "help"),
-        Binding("q", "quit"),
-    ]
+        Binding(key, action, priority=True)  # each is done before the next one is looked at
+        for key, action in (
+            ("right,l", "step(1)"), ("left,h", "step(-1)"), ("right_square_bracket", "step(10)"),
+            ("left_square_bracket", "step(-10)"), ("pagedown", "minutes(1)"), ("pageup", "minutes(-1)"),
+            ("home", "end(-1)"), ("end,G", "end(1)"), ("r", "refusal(1)"), ("R", "refusal(-1)"),
+            ("slash", "ask('on')"), ("backslash", "ask('back')"), ("g", "ask('go')"), ("n", "again(1)"),
+            ("N", "again(-1)"), ("v", "view"), ("f", "follow"), ("tab", "node(1)"), ("shift+tab", "node(-1)"),
+            ("up", "scroll(-1)"), ("down", "scroll(1)"), ("escape", "give_up"), ("question_mark", "help"),
+            ("q", "quit"),
+        )
+    ]  # fmt: skip
 
     def __init__(self, source: Source, first: Moment, follow: bool) -> None:
         super().__init__(ansi_color=True)
@@ -114,7 +116,9 @@ class Tui(App[None]):
                     yield Static(id="why", markup=False)
         yield Static(id="legend", markup=False)
         yield Static(id="status", markup=False)
-        yield Input(id="prompt", compact=True)
+        prompt = Prompt(self._typed)
+        prompt.display = False
+        yield prompt
 
     def on_mount(self) -> None:
         """Everything stands; the thread that answers begins."""
@@ -254,7 +258,7 @@ class Tui(App[None]):
                 found = self._source.refusals(since, lambda: not self.is_running)
             except (JournalError, OSError, Stopped):
                 return  # whoever steps there is told
-            self.call_from_thread(self._marked, found)
+            self.call_later(self._marked, found)  # never waits, also when the program ends meanwhile
 
         self.run_worker(look, thread=True)
 
@@ -263,6 +267,12 @@ class Tui(App[None]):
         self._draw()
 
     # ---- keys ------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is typed into the prompt, or pressed on the page about the keys, is no key of ours."""
+        if action == "give_up":
+            return not isinstance(self.screen, Help)
+        return not self._prompt and not isinstance(self.screen, Help)
 
     def action_step(self, records: int) -> None:
         self._request("step", records)
@@ -322,30 +332,33 @@ class Tui(App[None]):
 
     def action_ask(self, what: str) -> None:
         self._prompt = what
-        prompt = self.query_one("#prompt", Input)
+        prompt = self.query_one("#prompt", Prompt)
         prompt.placeholder = {
-            "/": "search on: a pod, an address, an ENI or a type of record",
-            "g": "go to: a record's number, a time, or an age such as 10m",
-        }.get(what, "search back: a pod, an address, an ENI or a type of record")
+            "on": "search on: a pod, an address, a prefix, an ENI or a type of record",
+            "back": "search back: a pod, an address, a prefix, an ENI or a type of record",
+            "go": "go to: a record's number, a time, or an age such as 10m",
+        }[what]
         prompt.value = ""
-        prompt.add_class("open")
-        self.query_one("#status").add_class("hidden")
-        prompt.focus()
+        prompt.display = True
+        self.query_one("#status").display = False
+        self.screen.set_focus(prompt)  # at once: the next key may be there already
 
     def _close_prompt(self) -> None:
-        self.query_one("#prompt").remove_class("open")
-        self.query_one("#status").remove_class("hidden")
+        self._prompt = ""
+        self.query_one("#prompt").display = False
+        self.query_one("#status").display = True
         self.set_focus(None)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def _typed(self, text: str) -> None:
         """What was typed is done."""
+        what = self._prompt
         self._close_prompt()
         try:
-            if self._prompt == "g":
-                self._go(event.value.strip())
+            if what == "go":
+                self._go(text.strip())
                 return
-            way: Direction = 1 if self._prompt == "/" else -1
-            self._query = (query(event.value), way)
+            way: Direction = 1 if what == "on" else -1
+            self._query = (query(text), way)
         except Usage as error:
             self._say(str(error), alarm=True)
             return

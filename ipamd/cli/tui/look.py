@@ -33,9 +33,7 @@ Screen { layout: vertical; background: transparent; }
 .panel:focus { border: round ansi_cyan; }
 #legend { height: 1; }
 #status { height: 1; }
-#prompt { height: 1; border: none; padding: 0; display: none; background: transparent; }
-#prompt.open { display: block; }
-#status.hidden { display: none; }
+#prompt { height: 1; border: none; padding: 0; background: transparent; }
 Screen.low #slider { margin-bottom: 0; }
 Screen.narrow #body { layout: vertical; }
 Screen.narrow #side { layout: horizontal; width: 1fr; height: 1fr; }
@@ -51,25 +49,22 @@ NARROW: Final = 100
 LOW: Final = 30
 """Rows below which nothing is left blank."""
 HELP: Final = f"""\
-a step of one record        → ←   or  l h        of ten   ] [
-a step of one minute        PgDn PgUp
-the first, the newest       Home End
-the next, earlier refusal   r  R
-search on, back             /  \\        then again   n  N
-go to SEQ, TIME or AGE      g           81   2026-01-01T00:01:26Z   10m
-cells, or the list of pods  v
-follow a live journal       f           End does too, going back ends it
-a controller's next node    Tab  Shift-Tab
-scroll the pool             ↑ ↓
-this page, and away         ?  Esc      quit   q
+←  →   h  l   a record back, on            [  ]   ten
+PgUp PgDn     a minute back, on            Home End   the ends
+r  R          the next refusal, the one before
+/  \\          search on, back;  n  N  once more
+                a pod: web-0, default/web-0, web-*
+                an address, a prefix, an ENI, or a type: AssignRefused
+g             go to a record, a time or an age: 81, 10m
+v             cells, or the list of pods
+f             follow a live journal; End does too, going back ends it
+Tab           a controller's next node
+↑  ↓          scroll the pool            mouse   click the slider
+?  Esc        this page, and away          q   quit
 
-A search is for a pod (web-0, default/web-0, web-*), an address (and
-the prefix it lies in), an ENI, or a type of record (AssignRefused).
-The mouse jumps to the place in the slider that it clicks on.
-
-{GLYPHS["assigned"]} assigned to a pod     {GLYPHS["cooling"]} cooling: released, serves nobody yet
-{GLYPHS["free"]} free                  {GLYPHS["reserved"]} reserved: the ENI's own, excluded, or going
-{GLYPHS["open"]} a slot without address   ! a refusal   ▸ the record is about this
+{GLYPHS["assigned"]} assigned to a pod      {GLYPHS["cooling"]} cooling: released, serves nobody yet
+{GLYPHS["free"]} free                   {GLYPHS["reserved"]} reserved: the ENI's own, excluded, or going
+{GLYPHS["open"]} slot without address   ! refusal   ▸ what the record is about
 """
 
 

@@ -74,7 +74,7 @@ def screen_of(
         legend=cells.legend(pool),
         pool_title=_pool_title(moment, choice),
         nodes=tuple(_nodes(moment, choice, sizes.pool)),
-        pool=tuple(shown or [line("nothing yet", "faint")]),
+        pool=tuple(shown or [line("no pods" if choice.pods else "no ENIs yet", "faint")]),
         record_title=f"record {moment.seq}" + (f": {cause_text(moment.record.cause)}" if moment.record else ""),
         record=tuple(_record(moment.record, sizes.record)),
         plan_title="plan" if not moment.nodes else f"plan of {chosen(moment, choice).name}",
@@ -100,7 +100,8 @@ def is_refusal(record: Record) -> bool:
 
 def _head(moment: Moment, reach: Reach, source: str, choice: Choice, width: int) -> tuple[Line, Line]:
     if moment.nodes:
-        what = f"controller of {len(moment.nodes)} Windows nodes"
+        nodes = "1 Windows node" if len(moment.nodes) == 1 else f"{len(moment.nodes)} Windows nodes"
+        what = f"controller of {nodes}"
     else:
         phase = f"{moment.phase}, terminating" if moment.terminating else moment.phase
         what = f"{moment.node.instance} {moment.node.instance_type}  {phase}"
