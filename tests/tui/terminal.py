@@ -70,7 +70,8 @@ class Terminal:
     @property
     def text(self) -> str:
         """What stands on it, without blanks at the ends of lines."""
-        return "\n".join(row.rstrip() for row in self._tmux("capture-pane", "-p", "-t", "t").split("\n")).rstrip() + "\n"
+        rows = self._tmux("capture-pane", "-p", "-t", "t").split("\n")
+        return "\n".join(row.rstrip() for row in rows).rstrip() + "\n"
 
     @property
     def painted(self) -> str:

@@ -105,17 +105,19 @@ def test_a_journal_that_grows_is_followed(journal: Path, tmp_path: Path) -> None
 
 def test_a_daemon_is_asked_over_its_door(tmp_path: Path) -> None:
     """--url: the same screen from /v1/state, /v1/journal and /v1/plan, back in time too."""
-    with spawned(tmp_path / "node", "--instance-type", "m5.large") as daemon:
-        with Terminal(f"tui --url {daemon.ready['introspection']}", tmp_path) as terminal:
-            terminal.until("m5.large  ready", "following", "verdict", "WARM_ENI_TARGET=1", "■ assigned 0")
-            terminal.press("\\", "NodeReady", "Enter")
-            terminal.until("NodeReady", "figures")
-            terminal.press("Home")
-            shown = terminal.until("record 1 of", "Started")
-            terminal.press("q")
+    with (
+        spawned(tmp_path / "node", "--instance-type", "m5.large") as daemon,
+        Terminal(f"tui --url {daemon.ready['introspection']}", tmp_path) as terminal,
+    ):
+        terminal.until("m5.large  ready", "following", "verdict", "WARM_ENI_TARGET=1", "■ assigned 0")
+        terminal.press("\\", "NodeReady", "Enter")
+        terminal.until("NodeReady", "figures")
+        terminal.press("Home")
+        shown = terminal.until("record 1 of", "Started")
+        terminal.press("q")
 
-            assert "following" not in shown
-            assert terminal.ended() == 0
+        assert "following" not in shown
+        assert terminal.ended() == 0
 
 
 def test_colours_tell_what_an_address_does() -> None:
