@@ -25,6 +25,7 @@ from ipamd.core.links import veth_suffix
 from ipamd.core.types import Pod
 
 from .scramble import Scramble
+from .scramble6 import Scramble6
 
 _KINDS: Final = {
     "namespace": "namespace", "name": "pod", "pod": "pod", "container": "container", "uid": "uid", "node": "node",
@@ -41,9 +42,13 @@ _ID: Final = r"\b(?:eni-attach|eni|i|subnet|vpc|sg|rtb|trunk-assoc)-[0-9A-Za-z]+
 _MAC: Final = r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b"
 _HOST: Final = r"\bip-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}\b"
 _V4: Final = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\d.]*\d)"
+_GROUP: Final = r"[0-9A-Fa-f]{1,4}"
+_V6: Final = (
+    rf"(?<![\w:.])(?:{_GROUP}(?::{_GROUP}){{7}}|(?=[0-9A-Fa-f:]*::)[0-9A-Fa-f:]{{3,39}})(?:/\d{{1,3}})?(?![\w:])"
+)
 _SECRET: Final = r"\barn:\S+|\b\d{12}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[A-Za-z0-9_+/=-]{60,}"
 _WORD: Final = r"[A-Za-z0-9][\w.-]*[A-Za-z0-9]"
-_FIXED_IDS: Final = re.compile(f"(?P<mac>{_MAC})|(?P<v4>{_V4})|(?P<host>{_HOST})|(?P<id>{_ID})", re.ASCII)
+_FIXED_IDS: Final = re.compile(f"(?P<mac>{_MAC})|(?P<v4>{_V4})|(?P<v6>{_V6})|(?P<host>{_HOST})|(?P<id>{_ID})", re.ASCII)
 _PROSE: Final = re.compile(f"{_FIXED_IDS.pattern}|(?P<secret>{_SECRET})|(?P<word>{_WORD})", re.ASCII)
 _VETH: Final = re.compile(r"(.*?)([0-9a-f]{11})")
 _DIGITS: Final = 17
@@ -56,6 +61,7 @@ class Names:
         self._seed = seed
         self._random = Random(f"{seed}/names")
         self._addresses = Scramble(sha256(seed.encode()).digest())
+        self._wide = Scramble6(sha256(seed.encode()).digest())
         self._found: dict[str, set[str]] = {}
         self._pods: set[Pod] = set()
         self._new: dict[str, dict[str, str]] | None = None
@@ -76,6 +82,8 @@ class Names:
             group = found.lastgroup or ""
             if group == "v4":
                 self._addresses.learn(found[0])
+            elif group == "v6":
+                self._wide.learn(found[0])
             elif group == "host":
                 self._addresses.learn(found[0][3:].replace("-", "."))
             else:
@@ -156,6 +164,8 @@ class Names:
                 return self._named("mac", text)
             case "v4":
                 return self._addresses.of(text)
+            case "v6":
+                return self._wide.of(text)
             case "host":
                 return "ip-" + self._addresses.of(text[3:].replace("-", ".")).replace(".", "-")
             case "id":

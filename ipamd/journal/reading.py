@@ -193,4 +193,3 @@ def _from(segments: list[Segment], seq: int) -> list[Segment]:
     """The segments from the one that holds record `seq` on."""
     first = sum(segment.first_seq <= seq for segment in segments) - 1
     return segments[max(first, 0) :]
-

@@ -65,9 +65,7 @@ def recover(directory: Path, disk: Disk, warn: Warn) -> Recovery:
         raise JournalFailed.of(directory, "reading the journal", error) from error
     head = record.head(newest)
     at, node = (head.at, head.node) if head else (NEVER, "")
-    return Recovery(
-        segments[0].first_seq, tail.next_seq - 1, at, node, len(segments), tail.torn, last.path, size
-    )
+    return Recovery(segments[0].first_seq, tail.next_seq - 1, at, node, len(segments), tail.torn, last.path, size)
 
 
 def gap(segment: Segment, want: int) -> JournalDamaged:
@@ -147,5 +145,3 @@ def _mend(path: Path, tail: Tail, disk: Disk) -> int:
     finally:
         os.close(fd)
     return tail.size + tail.unfinished
-
-

@@ -56,9 +56,7 @@ class Position(NamedTuple):
     seq: int
 
 
-def checked_lines(
-    segment: Segment, last: bool, start: Position | None = None
-) -> Generator[bytes, None, Tail]:
+def checked_lines(segment: Segment, last: bool, start: Position | None = None) -> Generator[bytes, None, Tail]:
     """Every line of a segment, newline included, each with CRC, version and seq checked; ends with its Tail.
 
     Memory is flat. `last`: it is the newest segment, so its end may be torn. Raises JournalDamaged,

@@ -12,12 +12,12 @@ from ipamd.core.types import SECOND
 from ipamd.journal.journal import Journal
 from ipamd.journal.reading import lines, read
 from ipamd.sim.past import fold_to, replay
-from tests.imports.lives import SETTINGS, life
+from tests.imports.lives import NAMES, SETTINGS, life
 
 from .conftest import Run
 
 
-@pytest.fixture(params=range(len(SETTINGS)), ids=["eni", "ip", "prefix", "prefix-ip"])
+@pytest.fixture(params=range(len(SETTINGS)), ids=NAMES)
 def lived(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A journal with refusals, restarts and everything that random lives bring."""
     where = tmp_path / "lived"
@@ -55,11 +55,16 @@ def test_an_anonymized_journal_verifies_replays_and_folds_to_the_same_shape(
 def shape(pool: views.PoolView) -> object:
     """The pool without names: what lies where in its subnet, how much, and in what state."""
     enis = [
-        (eni.device, eni.primary_ip.rpartition(".")[2], eni.stays,
-         [(block.cidr.rpartition(".")[2], block.pods, block.cooling) for block in eni.blocks])
+        (eni.device, last(eni.primary_ip), eni.stays,
+         [(last(block.cidr), block.pods, block.cooling) for block in eni.blocks])
         for eni in pool.enis
     ]  # fmt: skip
     return enis, pool.total_ips, pool.assigned, pool.unused
+
+
+def last(address: str) -> str:
+    """Where in its network an address lies."""
+    return address.rpartition(".")[2] if "." in address else ":".join(address.split(":")[4:])
 
 
 def test_no_name_is_left(ipamd: Run, lived: Path, tmp_path: Path) -> None:
@@ -70,6 +75,7 @@ def test_no_name_is_left(ipamd: Run, lived: Path, tmp_path: Path) -> None:
 
     state = fold_to(lived)
     names = {"web-0", '"shop"', state.node.instance, state.node.vpc, state.node.subnet, "10.0.0."}
+    names |= {":".join(state.node.primary_ip6.split(":")[:3])}
     names |= {pod.container for pod in views.pods(state)} | set(state.enis) | {eni.mac for eni in state.enis.values()}
     assert [name for name in sorted(names) if name and name in text] == []
 

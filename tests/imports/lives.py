@@ -31,6 +31,7 @@ SETTINGS = (
     Settings(ipv6=True, prefix_delegation=True),
     Settings(multi_nic=True, warm_ip_target=1),
 )
+NAMES = ("eni", "ip", "prefix", "prefix-ip", "ipv6", "cards")
 TWO_CARDS = "hpc7a.12xlarge"
 
 

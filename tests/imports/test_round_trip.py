@@ -15,11 +15,10 @@ from ipamd.core.settings import Settings
 from ipamd.core.state import State
 from ipamd.sim.past import relive
 
-from .lives import SETTINGS, imported, life, log_of, pool
+from .lives import NAMES, SETTINGS, imported, life, log_of, pool
 
 SEEDS = range(6)
 every_life = pytest.mark.parametrize("seed", SEEDS)
-NAMES = ["eni", "ip", "prefix", "prefix-ip", "ipv6", "cards"]
 every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=NAMES)
 one_card = pytest.mark.parametrize("settings", SETTINGS[:5], ids=NAMES[:5])
 
