@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,24 @@ def test_no_name_is_left(ipamd: Run, lived: Path, tmp_path: Path) -> None:
     names |= {":".join(state.node.primary_ip6.split(":")[:3])}
     names |= {pod.container for pod in views.pods(state)} | set(state.enis) | {eni.mac for eni in state.enis.values()}
     assert [name for name in sorted(names) if name and name in text] == []
+
+
+def test_a_controller_s_journal_is_renamed_too(ipamd: Run, tmp_path: Path) -> None:
+    """Of Windows nodes: it verifies, every decision comes out the same, and no name of the original is in it."""
+    where, copy = tmp_path / "windows", tmp_path / "copy.jsonl"
+    prefixes = ("--config", "enable-windows-prefix-delegation=true")
+    made = ("simulate", "--os", "windows", "--instance-type", "c5.large", *prefixes, "--pods", "12", "--journal", where)
+    assert ipamd(*made).code == 0
+
+    assert ipamd("log", "export", where, "--anonymize", "-o", copy, "--seed", "x").code == 0
+
+    assert ipamd("log", "verify", copy).code == 0
+    assert replay(copy).divergence is None
+    before, after = fold_to(where).windows, fold_to(copy).windows
+    assert [len(pods) for pods in before.pods.values()] == [len(pods) for pods in after.pods.values()] == [12]
+    original, text = b"".join(lines(where)).decode(), copy.read_text()
+    names = set(re.findall(r"(?:eni|i|subnet)-[0-9a-f]{17}|uid-\d+|pod-\d{6}|10\.0\.0\.\d+", original))
+    assert len(names) > 30 and [name for name in sorted(names - {"10.0.0.0"}) if f'"{name}' in text] == []
 
 
 def test_a_seed_gives_the_same_names_again(ipamd: Run, lived: Path, tmp_path: Path) -> None:
