@@ -102,7 +102,15 @@ def instance_of(instance_type: str, pods: int | None) -> Instance:
     except UnknownInstanceType as error:
         raise output.Usage(str(error)) from None
     slots = limits.ips_per_eni - 1
-    return Instance(instance_type, limits.enis, slots, limits.prefixes, pods or max_pods(instance_type))
+    return Instance(
+        instance_type,
+        limits.enis,
+        slots,
+        limits.prefixes,
+        pods or max_pods(instance_type),
+        len(limits.card_limits),
+        limits.trunking_compatible,
+    )
 
 
 def document(config: Config, instance: Instance) -> Document:

@@ -75,5 +75,8 @@ def grave(config: Config, node: Node, prefixes: bool) -> Iterator[Verdict]:
     """What nobody wants of these settings on this node: that it starves, or that its pool flaps."""
     if node.enis_max < 1:
         return  # a type whose limits are not known
-    instance = Instance(node.instance_type, node.enis_max, node.ips_per_eni - 1, prefixes, node.max_pods)
+    instance = Instance(
+        node.instance_type, node.enis_max, node.ips_per_eni - 1, prefixes, node.max_pods,
+        max(len(node.cards), 1), node.trunking_compatible,
+    )  # fmt: skip
     yield from (verdict for verdict in verdicts(config, instance) if verdict.kind in GRAVE)

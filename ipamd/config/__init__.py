@@ -10,13 +10,14 @@ The defaults are upstream's code defaults with two values of its stock manifest,
 WARM_PREFIX_TARGET=1; `UPSTREAM_PARITY=strict` takes both back and brings every quirk back.
 """
 
+from .case import Instance, Verdict
 from .errors import ConfigError, ConfigWarning, WrongSet
 from .load import Config, Source, load
 from .options import Options
 from .shown import ipamd_env, network_env
 from .validate import Checked, validate
 from .variables import DEFAULT_METRICS, DEFAULT_SOCKET, VARIABLES, Variable
-from .verdicts import Instance, Verdict, verdicts
+from .verdicts import verdicts
 
 __all__ = [
     "DEFAULT_METRICS",

@@ -7,88 +7,21 @@ through, and a test holds the two against each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-import msgspec
-
-from ipamd.core.settings import Settings
 from ipamd.core.types import PREFIX_SIZE, ceil_div
 
+from .case import Case, Instance, Kind, Verdict
 from .errors import quoted
+from .features import features
 from .load import Config
 from .variables import VARIABLES
 
-Kind: TypeAlias = Literal["starves", "flaps", "limits", "ignored", "risks"]
 GRAVE: Final[tuple[Kind, ...]] = ("starves", "flaps")
 """What no node should run with."""
 _KINDS: Final[tuple[Kind, ...]] = ("starves", "flaps", "limits", "ignored", "risks")
 _TARGETS: Final = ("WARM_IP_TARGET", "MINIMUM_IP_TARGET")
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:", "unix:")
-
-
-class Instance(msgspec.Struct, frozen=True):
-    """What an instance type carries (LIM-1): ENIs, addresses for pods of one ENI, whether these may be prefixes."""
-
-    name: str
-    enis: int
-    slots: int
-    prefixes: bool
-    max_pods: int
-    """Of the node (INIT-32)."""
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """One finding: what it is, which variables make it, why, the rules it follows from, and what to do."""
-
-    kind: Kind
-    names: tuple[str, ...]
-    reason: str
-    spec: tuple[str, ...]
-    remedy: str = ""
-
-    @property
-    def text(self) -> str:
-        """One line: the variables, the fact, the remedy, the rules."""
-        remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{', '.join(self.names)}: {self.reason}{remedy} ({', '.join(self.spec)})"
-
-
-class Case(msgspec.Struct, frozen=True):
-    """What the rules read."""
-
-    config: Config
-    settings: Settings
-    instance: Instance
-
-    @property
-    def size(self) -> int:
-        """Addresses of one block."""
-        return PREFIX_SIZE if self.settings.prefix_delegation else 1
-
-    @property
-    def enis(self) -> int:
-        """ENIs that may be attached (ENV-5)."""
-        most = self.instance.enis
-        return min(self.settings.max_eni, most) if self.settings.max_eni >= 1 else most
-
-    @property
-    def capacity(self) -> int:
-        """Addresses for pods with every slot taken."""
-        return self.enis * self.instance.slots * self.size
-
-    @property
-    def pods(self) -> int:
-        """Pods with an address of their own that the node could have."""
-        return min(self.capacity, self.instance.max_pods)
-
-    @property
-    def by_addresses(self) -> bool:
-        """Whether the targets in addresses rule (POOL-2, POOL-3)."""
-        return bool(self.settings.warm_ip_target or self.settings.minimum_ip_target)
-
-    def chosen(self, name: str) -> bool:
-        """Whether somebody set the variable."""
-        return self.config.sources[name] != "default"
 
 
 def verdicts(config: Config, instance: Instance) -> tuple[Verdict, ...]:
@@ -97,8 +30,11 @@ def verdicts(config: Config, instance: Instance) -> tuple[Verdict, ...]:
     case = Case(config, settings, instance)
     if settings.provisioning_disabled:
         found = [_provisioning(case), *_ignored(case), *_risks(case)]
+    elif settings.ipv6:  # no pool (V6-5)
+        found = [*_unread(case), *_risks(case)]
     else:
         found = [*_starves(case), *_flaps(case), *_limits(case), *_ignored(case), *_risks(case)]
+    found += features(case)
     return tuple(sorted(found, key=lambda verdict: _KINDS.index(verdict.kind)))
 
 
@@ -135,7 +71,7 @@ def _flaps(case: Case) -> Iterator[Verdict]:
             )
             remedy = "set WARM_PREFIX_TARGET=1; the stock image refuses to start so"
             yield Verdict("flaps", ("WARM_PREFIX_TARGET",), reason, ("POOL-6", "POOL-10", "ENV-69"), remedy)
-    elif not settings.warm_eni_target and case.enis > 1 and slots < case.instance.max_pods:
+    elif not settings.warm_eni_target and case.serving > 1 and slots < case.instance.max_pods:
         reason = (
             f"whenever all ENIs are full (with {slots} pods, and so on) one is added, found to be one too many, "
             "freed a minute later, and added again"
@@ -158,7 +94,7 @@ def _limits(case: Case) -> Iterator[Verdict]:
     for name, addresses in wanted.items():
         if addresses > min(case.capacity, instance.max_pods + case.size):
             reason = (
-                f"asks for {addresses} addresses; the node stops at {case.capacity} (all {case.enis} ENIs) "
+                f"asks for {addresses} addresses; the node stops at {case.capacity} (all {case.serving} ENIs) "
                 f"or at max pods {instance.max_pods}, so it takes all it may at once"
             )
             yield Verdict("limits", (name,), reason, ("POOL-6", "POOL-38"), "lower it")
@@ -176,12 +112,16 @@ def _limits(case: Case) -> Iterator[Verdict]:
         yield Verdict("limits", ("max pods",), reason, ("POOL-6", "INIT-32", "LIM-12"), remedy)
 
 
-def _ignored(case: Case) -> Iterator[Verdict]:
-    settings, instance = case.settings, case.instance
+def _unread(case: Case) -> Iterator[Verdict]:
     for warning in case.config.warnings:
         if warning.name in VARIABLES and not case.chosen(warning.name):
             reason = f"{quoted(warning.value)} is refused: want {warning.want}; {warning.instead}"
             yield Verdict("ignored", (warning.name,), reason, (VARIABLES[warning.name].spec,))
+
+
+def _ignored(case: Case) -> Iterator[Verdict]:
+    settings, instance = case.settings, case.instance
+    yield from _unread(case)
     if case.config.values["ENABLE_PREFIX_DELEGATION"] and not settings.prefix_delegation:
         reason = f"{instance.name} is neither on Nitro nor bare metal and takes no prefixes; single addresses are used"
         yield Verdict("ignored", ("ENABLE_PREFIX_DELEGATION",), reason, ("INIT-13", "INIT-14"))
