@@ -149,6 +149,14 @@ SWITCHED: Final = (
         "the mode is for nodes that must not call EC2",
     ),
     switched(
+        "exhausted_without_room_asks_on",
+        ("POOL-27", "POOL-28"),
+        "with subnet discovery on, a full subnet starts the 120 s pause only through a new ENI: where none has room "
+        "EC2 is asked twice each 5 s, for ever",
+        "where none has room the pause begins at once",
+        "each of these requests is one that another node is throttled for",
+    ),
+    switched(
         "keeps_serving_after_sigterm",
         ("RPC-8",),
         "SIGTERM only stops scaling; the process serves until it is killed",
@@ -313,7 +321,7 @@ CHOICES: Final = (
         "roll_back_without_uid",
         ("RPC-51",),
         "the plugin's roll-back DEL lacks the pod's UID, which for a branch ENI's pod is an error it ignores",
-        "the daemon gives the same error; our plugin sends the UID and ignores an error all the same",
+        "our plugin sends none either, our daemon says the same, and both go on",
         "stock plugins stay as they are",
     ),
     Difference(

@@ -28,7 +28,7 @@ from .calls import (
     View,
 )
 from .grow import start_growing
-from .pool_linux import Balance, freeable_blocks, limit_per_eni
+from .pool_linux import Balance, freeable_blocks, has_room_for_eni, limit_per_eni
 from .state import Eni, State
 from .steps import Want, after, code_of, counted, logged, moved
 from .types import SECOND, Instant, single
@@ -85,9 +85,10 @@ def _second_failure(state: State, work: Fill, failure: Failed) -> list[ev.Event]
     """POOL-27, POOL-28; at node init anything but exhaustion is fatal (POOL-20)."""
     failed = counted("increaseIPPoolAllocIPAddressesFailed", failure)
     insufficient = code_of(failure) in INSUFFICIENT_CODES
-    if insufficient and state.settings.subnet_discovery:
-        if len(work.queue) > 1:
-            return [failed, moved(msgspec.structs.replace(work, queue=work.queue[1:], step="assign"))]
+    if insufficient and state.settings.subnet_discovery and len(work.queue) > 1:
+        return [failed, moved(msgspec.structs.replace(work, queue=work.queue[1:], step="assign"))]
+    asks_on = has_room_for_eni(state, work.card) or state.settings.quirks.exhausted_without_room_asks_on
+    if insufficient and state.settings.subnet_discovery and asks_on:
         return [failed, *start_growing(state, work.card, work.wanted, work.then)]
     if insufficient:
         return [failed, ev.SubnetExhausted(failure.code, failure.message), *after(work.then, work.card)]

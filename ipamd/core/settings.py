@@ -50,6 +50,8 @@ class Quirks(msgspec.Struct, frozen=True, omit_defaults=True):
     """EC2-23: DetachNetworkInterface without permission raises no Kubernetes event."""
     imds_only_asks_ec2: bool = False
     """EC2-33: IMDS-only mode still describes subnets, asks EC2 where metadata differs, and gives leftovers back."""
+    exhausted_without_room_asks_on: bool = False
+    """POOL-27, POOL-28: with discovery on and no room for an ENI, a full subnet is asked again each cycle, for ever."""
     keeps_serving_after_sigterm: bool = False
     """RPC-8: SIGTERM only stops scaling; the process goes on serving until it is killed."""
     windows_insufficient_cidr_missed: bool = False

@@ -55,6 +55,17 @@ def test_the_table_says_all_there_is_to_say() -> None:
     assert all(d.upstream != d.ours for d in EVERY)
 
 
+def test_each_accident_that_is_known_has_a_place_in_the_table() -> None:
+    """Replicated, mended or a choice: none is passed over."""
+    known = {
+        "RPC-20", "RPC-40", "RPC-57", "RPC-49", "RPC-50", "RPC-51", "RPC-53", "DM-26", "DM-33", "DM-43", "INIT-39",
+        "POOL-12", "POOL-44", "POOL-48", "EC2-0", "EC2-6", "EC2-9", "EC2-14", "EC2-23", "EC2-33", "EC2-44", "SGP-11",
+        "HTTP-24",
+    }  # fmt: skip
+
+    assert known - {clause for difference in EVERY for clause in difference.spec} == set()
+
+
 def test_the_page_about_differences_names_each_switch() -> None:
     """What a user reads and what the tests know are the same list."""
     page = (ROOT / "docs" / "differences.md").read_text()
@@ -361,3 +372,19 @@ def test_keeps_serving_after_sigterm(upstream: bool) -> None:
 
     assert bench.granted("one").address == "10.0.0.1"
     assert not [e for e in bench.events(ev.CallStarted) if isinstance(e.call, AssignPrivateIpAddresses)]
+
+
+@pytest.mark.spec("POOL-27", "POOL-28")
+@both
+def test_exhausted_without_room_asks_on(upstream: bool) -> None:
+    """A subnet that stays full, discovery, MAX_ENI reached: two requests each cycle, or two in two minutes."""
+    names = "exhausted_without_room_asks_on"
+    lab = Lab(quirk(upstream, names, warm_ip_target=2, max_eni=1, ip_cooldown_period=0)).start().run(20)
+    lab.vpc.faults.fail_next("AssignPrivateIpAddresses", "InsufficientFreeAddressesInSubnet", times=-1)
+    mark = lab.mark()
+    lab.pod("one")
+    lab.run(100)
+
+    assert len(lab.calls(AssignPrivateIpAddresses, mark)) == (40 if upstream else 2)
+    assert bool(lab.events(ev.SubnetExhausted, mark)) is not upstream
+    assert lab.calls(CreateNetworkInterface, mark) == []

@@ -164,7 +164,7 @@ async def test_refusals_count_by_reason_and_exhaustion_apart() -> None:
     assert scrape["ipamd_refusals_total", {"reason": "invalid"}] == 1
 
 
-@pytest.mark.spec("HTTP-21", "HTTP-24")
+@pytest.mark.spec("HTTP-21", "HTTP-24", "HTTP-26")
 def test_calls_feed_the_latency_summary_and_the_ec2_counters() -> None:
     """Whole milliseconds; status 200, EC2's code, or nothing; no quantiles. Metadata is not EC2."""
     _, metrics = watched()
@@ -172,6 +172,7 @@ def test_calls_feed_the_latency_summary_and_the_ec2_counters() -> None:
     metrics.on_call("AssignPrivateIpAddresses", 0.2, "InsufficientCidrBlocks", "none left")
     metrics.on_call("AssignPrivateIpAddresses", 10.0, "", "no answer")
     metrics.on_call("ReadMetadata", 0.001, "", "")
+    metrics.on_call("ReadMetadata", 0.001, "503", "unavailable")
 
     scrape = Scrape(metrics)
 
