@@ -199,7 +199,7 @@ async def _serve(args: argparse.Namespace) -> int:
     cluster = ControlCluster(connect(os.environ, kubeconfig=args.kubeconfig, agent="vpc-resource-controller"))
     identity = args.identity or f"{socket.gethostname()}_{os.getpid()}"
     election = Election(cluster, identity, clock.now, clock.sleep, warn=_log.warning) if args.leader_elect else None
-    start = OpenController(int.from_bytes(os.urandom(6)), args.enable_windows_prefix_delegation, quirks)
+    start = OpenController(int.from_bytes(os.urandom(6)), args.enable_windows_prefix_delegation, quirks, True)
     controller = Controller(
         cluster, election, clock, start, args.cluster_name,
         version=_version(),

@@ -54,6 +54,30 @@ class DropBranch(_Tagged, frozen=True, tag=True):
     branch: Branch
 
 
+class FindAvailable(_Tagged, frozen=True, tag=True):
+    """WIN-146: the cluster's interfaces that hang on nothing. Result: `Available`."""
+
+
+class FindBranches(_Tagged, frozen=True, tag=True):
+    """WIN-146: everything that carries the trunk's tag. Result: `BranchesFound`."""
+
+    trunk: EniId
+    subnet: str
+
+
+class Available(_Tagged, frozen=True, tag=True):
+    """Interfaces in state `available`, by who made them: this controller, or the CNI on its nodes."""
+
+    controller: tuple[EniId, ...] = ()
+    cni: tuple[EniId, ...] = ()
+
+
+class BranchesFound(_Tagged, frozen=True, tag=True):
+    """What FindBranches found, lowest VLAN first."""
+
+    branches: tuple[Branch, ...] = ()
+
+
 class TrunkFacts(_Tagged, frozen=True, tag=True):
     """What OpenTrunk found. A limit of 0: the type cannot carry a trunk, or its limit is not known (WIN-136)."""
 
@@ -66,6 +90,8 @@ class TrunkFacts(_Tagged, frozen=True, tag=True):
     branches: tuple[Branch, ...] = ()
     made: bool = False
     """The trunk was made just now."""
+    unreconciled: tuple[str, ...] = ()
+    """Attributes in which a trunk that was there differs from the node: security_groups, subnet (WIN-130)."""
 
 
 class BranchFacts(_Tagged, frozen=True, tag=True):
@@ -75,5 +101,5 @@ class BranchFacts(_Tagged, frozen=True, tag=True):
     error: str = ""
 
 
-BranchCall: TypeAlias = OpenTrunk | MakeBranch | DropBranch
-BranchResult: TypeAlias = TrunkFacts | BranchFacts
+BranchCall: TypeAlias = OpenTrunk | MakeBranch | DropBranch | FindAvailable | FindBranches
+BranchResult: TypeAlias = TrunkFacts | BranchFacts | Available | BranchesFound

@@ -13,7 +13,18 @@ from typing import Final
 import msgspec
 
 from . import branch_events as be
-from .branch_calls import POD_ENI, Branch, BranchFacts, DropBranch, MakeBranch, OpenTrunk, TrunkFacts
+from . import branch_leaks
+from .branch_calls import (
+    POD_ENI,
+    Branch,
+    BranchFacts,
+    DropBranch,
+    FindAvailable,
+    FindBranches,
+    MakeBranch,
+    OpenTrunk,
+    TrunkFacts,
+)
 from .branch_state import COOLDOWN_LEAST, LEAVE_AFTER, Holder, Queued, Trunk, next_due
 from .calls import ENI_NOT_FOUND, UNAUTHORIZED, Call, Failed, Outcome, Succeeded
 from .cluster_calls import AdvertiseCapacity, AnnotatePod
@@ -117,6 +128,10 @@ def _trunk_seen(draft: Draft, seen: be.TrunkSeen) -> None:
         draft.call(seen.node, OpenTrunk(seen.instance))
     elif trunk.phase == "ready" and trunk.facts.limit and seen.capacity != trunk.facts.limit:
         draft.call(seen.node, AdvertiseCapacity(seen.node, POD_ENI, trunk.facts.limit))
+    check = branch_leaks.check_begins(trunk, draft.now) if trunk is not None else None
+    if check is not None:
+        draft.note(check[0])
+        draft.call(seen.node, check[1])
 
 
 def _trunk_opened(draft: Draft, trunk: Trunk, outcome: Outcome) -> None:
@@ -296,6 +311,11 @@ def _due(draft: Draft) -> None:
     at = next_due(draft.trunks)
     if at is None or at > draft.now:
         return
+    if at == draft.trunks.clean_at:
+        began, find = branch_leaks.round_begins()
+        draft.note(began)
+        draft.call("", find)
+        return
     trunk = next(t for _, t in sorted(draft.trunks.nodes.items(), key=lambda item: item[0]) if t.wake == at)
     waiting = next((h for h in trunk.pods.values() if h.due and h.due <= draft.now), None)
     if waiting is not None:
@@ -335,12 +355,19 @@ def _dropped(draft: Draft, trunk: Trunk, call: DropBranch, outcome: Outcome) -> 
     draft.note(be.BranchKept(trunk.name, eni, text_of(outcome), leaked))
     if not leaked:
         draft.call(trunk.name, DropBranch(row.branch))
+    elif trunk.phase == "leaving" and trunk.ending == 1:
+        draft.note(be.TrunkForgotten(trunk.name))
 
 
 def settle(state: State, running: Running, ended: CallEnded, outcome: Outcome, now: Instant) -> list[Event]:
     """A call of lane "pod-eni" came back."""
     draft = Draft(state, now)
     draft.note(ended)
+    if isinstance(running.call, FindAvailable):
+        ran, drops = branch_leaks.round_ended(state.trunks, outcome)
+        draft.events += ran
+        for drop in drops:
+            draft.call("", drop)
     trunk = state.trunks.nodes.get(running.node)
     if trunk is None:
         return draft.events
@@ -354,4 +381,6 @@ def settle(state: State, running: Running, ended: CallEnded, outcome: Outcome, n
         _dropped(draft, trunk, call, outcome)
     elif isinstance(call, AnnotatePod):
         _annotation_came_back(draft, trunk, call, outcome)
+    elif isinstance(call, FindBranches) and trunk.checking:
+        draft.note(branch_leaks.check_ended(trunk, outcome, now, state.seed))
     return draft.events

@@ -1,4 +1,4 @@
-"""What is told of trunks and branch interfaces, and what can be true of them. Every event names its node."""
+"""What is told of trunks and branch interfaces, and what can be true of them. The cleaner's events name no node."""
 
 from __future__ import annotations
 
@@ -186,8 +186,36 @@ class BranchKept(_Named, frozen=True):
     leaked: bool = False
 
 
+class CleanerBegan(_Named, frozen=True):
+    """WIN-146: a round over the cluster's interfaces began; the next is in 30 minutes."""
+
+
+class CleanerRan(_Named, frozen=True):
+    """What hangs on nothing and no trunk knows, and what of it is deleted now: the round before saw it too."""
+
+    seen: tuple[EniId, ...]
+    leaked: tuple[EniId, ...] = ()
+    controller: int = 0
+    cni: int = 0
+    """How many were found, by who made them."""
+
+
+class LeakCheckBegan(_Named, frozen=True):
+    """WIN-146: EC2 is asked what carries the trunk's tag."""
+
+    node: str
+
+
+class LeakChecked(_Named, frozen=True):
+    """Branches that were nobody's are to be deleted at once; the next check is `every` ns from now at the earliest."""
+
+    node: str
+    leaked: tuple[Branch, ...]
+    every: int
+
+
 BranchEvent: TypeAlias = (
     CooldownChanged | TrunkKnown | TrunkOpened | TrunkRefused | TrunkLeaving | TrunkForgotten | BranchPodKnown
     | BranchPodForgotten | BranchWaits | BranchMade | BranchesAnnotated | BranchesQueued | BranchTicked | BranchGone
-    | BranchKept
+    | BranchKept | CleanerBegan | CleanerRan | LeakCheckBegan | LeakChecked
 )

@@ -27,6 +27,8 @@ COOLDOWN_LEAST: Final = 30
 """WIN-144, seconds."""
 TICK: Final = 30 * SECOND
 LEAVE_AFTER: Final = 60 * SECOND
+CHECK_FIRST: Final = 60 * SECOND
+CLEAN_EVERY: Final = 1800 * SECOND
 """WIN-146."""
 
 
@@ -64,6 +66,10 @@ class Trunk(msgspec.Struct):
     dropping: dict[EniId, Queued] = {}
     tick_at: Instant = 0
     leave_at: Instant = 0
+    check_at: Instant = 0
+    """From when on the node's next event leads to a check for leaks; `check_every`: the interval of the last (ns)."""
+    check_every: int = 0
+    checking: bool = False
     wake: Instant = 0
     """The earliest moment at which something is due here; 0: never. An index over the rest."""
 
@@ -88,11 +94,18 @@ class Trunks(msgspec.Struct):
 
     cooldown: int = COOLDOWN_DEFAULT
     nodes: dict[str, Trunk] = {}
+    clean_at: Instant = 0
+    """When the cleaner's next round begins; 0: there is none."""
+    available: tuple[EniId, ...] = ()
+    """What its last round saw and let be."""
+    found: tuple[int, int, int] = (0, 0, 0)
+    """Of the last round: made by the controller, made by the CNI, leaked."""
 
 
 def next_due(trunks: Trunks) -> Instant | None:
     """When `BranchDue` is to be sent next; None while nothing is due ever."""
-    return min((trunk.wake for trunk in trunks.nodes.values() if trunk.wake), default=None)
+    moments = [trunk.wake for trunk in trunks.nodes.values() if trunk.wake]
+    return min([*moments, *([trunks.clean_at] if trunks.clean_at else [])], default=None)
 
 
 def copied(trunks: Trunks) -> Trunks:
@@ -120,6 +133,13 @@ def change(trunks: Trunks, event: be.BranchEvent, at: Instant) -> None:
     """What one event means; total, never refuses."""
     if isinstance(event, be.CooldownChanged):
         trunks.cooldown = event.seconds
+        return
+    if isinstance(event, be.CleanerBegan):
+        trunks.clean_at = at + CLEAN_EVERY
+        return
+    if isinstance(event, be.CleanerRan):
+        trunks.available = tuple(eni for eni in event.seen if eni not in event.leaked)
+        trunks.found = (event.controller, event.cni, len(event.leaked))
         return
     if isinstance(event, be.TrunkKnown):
         fresh = Trunk(event.node, event.instance)
@@ -179,7 +199,14 @@ def _change(trunk: Trunk, event: be.BranchEvent, at: Instant) -> None:
                 row.tries += 1
                 row.since = 0
                 trunk.queue.insert(0, row)
-        case be.CooldownChanged() | be.TrunkKnown() | be.TrunkForgotten():
+        case be.LeakCheckBegan():
+            trunk.checking = True
+        case be.LeakChecked():
+            trunk.checking, trunk.check_every, trunk.check_at = False, event.every, at + event.every
+            trunk.vlans += [b.vlan for b in event.leaked if b.vlan and b.vlan not in trunk.vlans]
+            trunk.queue = [*(Queued(branch) for branch in event.leaked), *trunk.queue]
+            trunk.tick_at = trunk.tick_at or (at + TICK if trunk.queue else 0)
+        case be.CooldownChanged() | be.TrunkKnown() | be.TrunkForgotten() | be.CleanerBegan() | be.CleanerRan():
             raise AssertionError("these are not of a known trunk")
         case _:
             assert_never(event)
@@ -196,6 +223,7 @@ def _opened(trunk: Trunk, event: be.TrunkOpened, at: Instant) -> None:
             adopted.update(branch.eni for branch in branches)
     trunk.queue = [Queued(branch, at) for branch in event.facts.branches if branch.eni not in adopted]
     trunk.tick_at = at + TICK if trunk.queue else 0
+    trunk.check_at, trunk.check_every = at + CHECK_FIRST, CHECK_FIRST
 
 
 def _made(trunk: Trunk, event: be.BranchMade, at: Instant) -> None:

@@ -138,7 +138,7 @@ def evolve(state: State, event: ev.Event, at: Instant) -> None:
         case _:
             windows_fold.change(state.windows, event, at)
             if isinstance(event, we.ControllerOpened):
-                state.trunks = branch_state.Trunks()  # found anew, as the pools are
+                state.trunks = branch_state.Trunks(clean_at=at if event.cleaner else 0)  # found anew, as the pools are
             if isinstance(event, we.NodeKnown | we.NodeForgotten | we.NodeInitialised):
                 _forget_jobs(state, event.node)
 

@@ -30,6 +30,8 @@ class OpenController(_Command, frozen=True):
     prefix_delegation: bool = True
     """Flag `--enable-windows-prefix-delegation` (WIN-16)."""
     quirks: WindowsQuirks = WindowsQuirks()
+    cleaner: bool = False
+    """Whether leaked interfaces of the cluster are looked for (WIN-146)."""
 
 
 class ConfigSeen(_Command, frozen=True):

@@ -82,7 +82,7 @@ def decide(state: State, command: WindowsCommand, now: Instant) -> tuple[Draft, 
         case OpenController():
             for call_id in state.calls:
                 draft.note(CallEnded(call_id, "lost", message="the process ended"))
-            draft.note(we.ControllerOpened(command.seed, command.prefix_delegation, command.quirks))
+            draft.note(we.ControllerOpened(command.seed, command.prefix_delegation, command.quirks, command.cleaner))
     return draft, answer
 
 

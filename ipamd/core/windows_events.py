@@ -44,6 +44,7 @@ class ControllerOpened(_Event, frozen=True):
     seed: int
     prefix_delegation: bool = True
     quirks: WindowsQuirks = WindowsQuirks()
+    cleaner: bool = False
 
 
 class ConfigMapChanged(_Event, frozen=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from ipamd.core import branch_events as be
-from ipamd.core.branch_calls import BranchCall, DropBranch, MakeBranch, OpenTrunk
+from ipamd.core.branch_calls import BranchCall, DropBranch, FindAvailable, FindBranches, MakeBranch, OpenTrunk
 
-from .line import Line, second_text
+from .line import Line, listed, second_text
 
 
 def asked(call: BranchCall) -> Line:
@@ -19,6 +19,10 @@ def asked(call: BranchCall) -> Line:
             return Line("debug", f"Making a branch on {call.trunk}, VLAN {call.vlan}, for pod {call.uid}")
         case DropBranch():
             return Line("debug", f"Deleting branch {call.branch.eni}")
+        case FindAvailable():
+            return Line("debug", "Looking for interfaces of the cluster that hang on nothing")
+        case FindBranches():
+            return Line("debug", f"Looking for everything that carries the tag of trunk {call.trunk}")
         case _:
             assert_never(call)
 
@@ -51,5 +55,10 @@ def words(event: be.BranchEvent) -> list[Line]:
         case be.BranchKept():
             end = "its VLAN is lost until the controller starts anew" if event.leaked else "tried again"
             return [Line("warn", f"{event.node}: branch {event.eni} was not deleted: {event.error}; {end}")]
+        case be.CleanerRan() if event.leaked:
+            return [Line("warn", f"{len(event.leaked)} leaked interfaces are deleted: {listed(event.leaked)}")]
+        case be.LeakChecked() if event.leaked:
+            found = listed(tuple(branch.eni for branch in event.leaked))
+            return [Line("warn", f"{event.node}: branches that are nobody's are deleted: {found}")]
         case _:
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from ipamd.core import events as ev
-from ipamd.core.branch_calls import DropBranch, MakeBranch, OpenTrunk
+from ipamd.core.branch_calls import DropBranch, FindAvailable, FindBranches, MakeBranch, OpenTrunk
 from ipamd.core.calls import (
     ENI_NOT_FOUND,
     AssignIpv6Addresses,
@@ -76,7 +76,7 @@ def begun(call: Call) -> list[Line]:
             return [Line("warn", f"Kubernetes event {call.reason} of {call.action} is recorded")]
         case RefreshPodRules():
             return [Line("debug", f"Rules of {len(call.pods)} recovered pods are set up again")]
-        case OpenTrunk() | MakeBranch() | DropBranch():
+        case OpenTrunk() | MakeBranch() | DropBranch() | FindAvailable() | FindBranches():
             return [branches.asked(call)]
         case _:
             return [windows.asked(call)]

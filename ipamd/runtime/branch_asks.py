@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ipamd.core.branch_calls import Branch, BranchFacts, DropBranch, MakeBranch, OpenTrunk, TrunkFacts
+from ipamd.core.branch_calls import (
+    Available,
+    Branch,
+    BranchesFound,
+    BranchFacts,
+    DropBranch,
+    FindBranches,
+    MakeBranch,
+    OpenTrunk,
+    TrunkFacts,
+)
 from ipamd.core.calls import ENI_NOT_FOUND, Done, Failed, Lost
 from ipamd.core.types import CallId
 from ipamd.ec2 import answers, requests
@@ -21,6 +31,7 @@ TRUNK: Final = "aws-k8s-trunk-eni"
 BRANCH: Final = "aws-k8s-branch-eni"
 OWNER_TAG: Final = "eks:eni:owner"
 OWNER: Final = "eks-vpc-resource-controller"
+CNI: Final = "amazon-vpc-cni"
 INSTANCE_TAG: Final = "node.k8s.amazonaws.com/instance_id"
 VLAN_TAG: Final = "vpcresources.k8s.aws/vlan-id"
 TRUNK_TAG: Final = "vpcresources.k8s.aws/trunk-eni-id"
@@ -58,7 +69,11 @@ class BranchAsks:
             branches = await self._branches(found.eni, found.subnet, call_id)
             if isinstance(branches, Failed | Lost):
                 return branches
-            return TrunkFacts(kind, limit, found.eni, instance.subnet, groups, branches)
+            differs = {
+                "security_groups": set(found.security_groups) != set(groups), "subnet": found.subnet != instance.subnet,
+            }  # fmt: skip
+            unreconciled = tuple(name for name, differing in differs.items() if differing)
+            return TrunkFacts(kind, limit, found.eni, instance.subnet, groups, branches, False, unreconciled)
         taken = {eni.device for eni in instance.interfaces if eni.card == 0}
         device = next((n for n in reversed(range(known.card_limits[0])) if n not in taken), None)
         if device is None:
@@ -107,6 +122,26 @@ class BranchAsks:
             number = int(vlan) if vlan.isascii() and vlan.isdigit() and len(vlan) < 5 else 0
             found.append(Branch(row.eni, row.mac, row.addresses[0] if row.addresses else "", number, cidr))
         return tuple(sorted(found, key=lambda branch: (branch.vlan, branch.eni)))
+
+    async def find_branches(self, call: FindBranches, call_id: CallId) -> BranchesFound | Failed | Lost:
+        """WIN-146: what carries the trunk's tag."""
+        found = await self._branches(call.trunk, call.subnet, call_id)
+        return found if isinstance(found, Failed | Lost) else BranchesFound(found)
+
+    async def find_available(self, call_id: CallId) -> Available | Failed | Lost:
+        """WIN-146: the cluster's interfaces that hang on nothing, by the tag of who made them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for owner in (OWNER, CNI):
+            wanted: requests.Filters = {
+                "status": ("available",), f"tag:kubernetes.io/cluster/{self._cluster_name}": ("owned",),
+                f"tag:{OWNER_TAG}": (owner,),
+            }  # fmt: skip
+            page = await self._asks.ask(requests.DescribeNetworkInterfaces(filters=wanted), call_id)
+            if isinstance(page, Failed | Lost):
+                return page
+            assert isinstance(page, answers.Page), page
+            found[owner] = tuple(sorted(row.eni for row in page.items if isinstance(row, answers.NetworkInterface)))
+        return Available(found[OWNER], found[CNI])
 
     async def make(self, call: MakeBranch, call_id: CallId) -> BranchFacts | Failed | Lost:
         """WIN-141: made and associated; one that could not be associated comes back with the error."""

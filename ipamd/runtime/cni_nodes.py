@@ -6,7 +6,7 @@ Other components write its features; the controller makes the object and takes i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from ipamd.k8s.control_views import CLEANUP, CniNodeRow, ControlledNode
 from ipamd.k8s.port import ClusterError, ClusterLost
@@ -14,6 +14,8 @@ from ipamd.k8s.reflector import Changed
 
 from .informers import AUTO_LABEL, OS_LABELS, Informers, instance_of, label_of
 from .pace import Lanes
+
+CUSTOM_FEATURE: Final = "CustomNetworking"
 
 
 class CniNodeWrites(Protocol):
@@ -34,6 +36,8 @@ class CniNodes:
         cluster_name: str,
         warn: Callable[[str], None],
     ) -> None:
+        self.post: Callable[[str, str, str], None] = lambda node, reason, text: None
+        """Post a warning about a node (WIN-44)."""
         self.recreated = 0
         """How often one was made anew, and how often that failed (`recreate_cniNode_*`)."""
         self.recreate_failed = 0
@@ -60,6 +64,8 @@ class CniNodes:
                 await self._writes.create_cni_node(node.name, system, self._cluster_name, instance)
             except (ClusterError, ClusterLost) as error:
                 self.recreate_failed += again
+                if again:
+                    self.post(node.name, "CNINodeCreationFailed", f"the CNINode was not made anew: {error}")
                 if node.name not in self._complained:
                     self._complained.add(node.name)
                     self._warn(f"node {node.name}: its CNINode was not made: {error}; tried again at its next event")
@@ -78,12 +84,19 @@ class CniNodes:
             node = self._informers.nodes.items.get(change.key)
             if node is not None:
                 self.seen(node, lanes, again=True)
-        elif row.deleting and CLEANUP in row.finalizers:
+            return
+        if row.features.get(CUSTOM_FEATURE) == "" and (
+            change.before is None or change.before.features.get(CUSTOM_FEATURE) != ""
+        ):
+            text = f"the CNINode of {row.name} asks for custom networking and names no ENIConfig"
+            self.post(row.name, "EniConfigNameNotFound", text)
+        if row.deleting and CLEANUP in row.finalizers:
 
             async def release() -> None:
                 try:
                     await self._writes.release_cni_node(row)
                 except (ClusterError, ClusterLost) as error:
+                    self.post(row.name, "CNINodeDeletionFailed", f"finalizer {CLEANUP} of the CNINode stays: {error}")
                     self._warn(f"CNINode {row.name}: its finalizer {CLEANUP} stays: {error}; tried at its next change")
 
             lanes.submit("node", f"CNINode {row.name}", release)

@@ -21,7 +21,7 @@ from ipamd.core.branch_events import BranchDue
 from ipamd.core.calls import Outcome
 from ipamd.core.commands import Command, Settle
 from ipamd.core.state import State
-from ipamd.core.types import CallId, Instant
+from ipamd.core.types import SECOND, CallId, Instant
 from ipamd.core.windows_commands import NodeGone, OpenController, WindowsDue
 from ipamd.core.windows_config import conditions
 from ipamd.core.windows_decide import unseen
@@ -131,6 +131,7 @@ class Controller:
         identity = election.identity if election is not None else ""
         self.informers = Informers(cluster, clock, self.tasks.spawn, warn, identity)
         self.cni_nodes = CniNodes(cluster, self.informers, cluster_name, warn)
+        self.cni_nodes.post = self._warn_of_node
         self.informers.told = self.tell
         self.informers.on_node = self._node_seen
         self.informers.on_cni_node = self.cni_nodes.changed
@@ -159,6 +160,8 @@ class Controller:
             found["health-pod-controller"] = "" if informers.pods.synced.is_set() else waiting
             found["health-node-controller"] = "" if informers.nodes.synced.is_set() else waiting
             lag = self.lag_seconds
+            late = (self._clock.now() - self.state.trunks.clean_at) / SECOND if self.state.trunks.clean_at else 0.0
+            found["health-interface-cleaner"] = "" if late < LAG_MAX else f"a round is {late:.0f} s late"
             found["health-root-manager-ping"] = "" if lag < LAG_MAX else f"the disk is {lag:.0f} s behind"
         return found
 
@@ -314,6 +317,14 @@ class Controller:
         if event.reason == "ControllerVersionNotice" and self._version:
             text = f"{text}, version {self._version}"
         return Note("Node", event.node, event.reason, text, record.at, kind, uid=uid)
+
+    def _warn_of_node(self, name: str, reason: str, text: str) -> None:
+        """WIN-44: a warning that no record announces."""
+        node = self.informers.nodes.items.get(name)
+        if self.performer is not None:
+            uid = name if reason in NAMED_NODE or node is None else node.uid
+            note = Note("Node", name, reason, text, self._clock.now(), "Warning", uid=uid)
+            self.performer.post(note, self._spawn_note)
 
     def _spawn_note(self, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.spawn(work, "post events")

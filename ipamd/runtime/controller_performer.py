@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
 from ipamd.core import events as ev
-from ipamd.core.branch_calls import DropBranch, MakeBranch, OpenTrunk
+from ipamd.core.branch_calls import DropBranch, FindAvailable, FindBranches, MakeBranch, OpenTrunk
 from ipamd.core.calls import (
     AssignPrivateIpAddresses,
     Call,
@@ -129,6 +129,12 @@ class ControllerPerformer:
             case DropBranch():
                 dropped = await self._branches.drop(call, call_id)
                 return dropped if isinstance(dropped, Failed | Lost) else Succeeded(dropped)
+            case FindAvailable():
+                available = await self._branches.find_available(call_id)
+                return available if isinstance(available, Failed | Lost) else Succeeded(available)
+            case FindBranches():
+                branches = await self._branches.find_branches(call, call_id)
+                return branches if isinstance(branches, Failed | Lost) else Succeeded(branches)
             case ReadInstance():
                 facts = await self._asks.instance(call.instance, call_id)
                 return facts if isinstance(facts, Failed | Lost) else Succeeded(facts)

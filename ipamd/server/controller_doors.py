@@ -24,6 +24,7 @@ CHECKS: Final = (
     "health-node-manager", "health-pod-controller", "health-custom-pod-controller", "health-node-controller",
     "health-cm-controller", "health-deploy-controller", "health-introspect-controller",
     "health-pod-mutating-webhook", "health-annotation-validating-webhook", "health-node-validating-webhook",
+    "health-interface-cleaner",
 )  # fmt: skip
 """WIN-134, in the order in which they are listed."""
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import Metric
 
+from ipamd.core import branch_events as be
 from ipamd.core import events as ev
 from ipamd.core.calls import AssignPrivateIpAddresses, UnassignPrivateIpAddresses
 from ipamd.core.pool_windows import figures
@@ -152,6 +153,7 @@ class ControllerMetrics:
     def on_record(self, record: ev.Record) -> None:
         """WIN-130: these grow by what was asked for, also when the request fails."""
         for event in record.events:
+            self._branch(event)
             if type(event) is not ev.CallStarted:
                 continue
             call = event.call
@@ -161,6 +163,31 @@ class ControllerMetrics:
             elif isinstance(call, UnassignPrivateIpAddresses):
                 self._count("num_unassigned_private_ip_address", len(call.addresses))
                 self._count("num_unassigned_ipv4_prefixes", len(call.prefixes))
+
+    def _branch(self, event: ev.Event) -> None:
+        """Operations on trunks and branches, by how they ended."""
+        failed = ""
+        match event:
+            case be.TrunkOpened():
+                for attribute in event.facts.unreconciled:
+                    self._counters["unreconciled_trunk_network_interfaces"].add(attribute)
+            case be.TrunkRefused(again=True):
+                failed = "init_trunk"
+                self._counters["trunk_eni_operations_err_count"].add(failed)
+            case be.BranchMade():
+                failed = "create_branch_eni" if event.error else ""
+                self._counters[f"branch_eni_opeartions_{'failure' if event.error else 'success'}_count"].add("create")
+            case be.BranchGone():
+                self._counters["branch_eni_opeartions_success_count"].add("delete")
+            case be.BranchKept():
+                self._counters["branch_eni_opeartions_failure_count"].add("delete")
+                trunk = self._state().trunks.nodes.get(event.node)
+                if event.leaked and (trunk is None or trunk.phase == "leaving"):
+                    self._count("node_termination_eni_cleanup_failures_total")
+            case _:
+                return
+        if failed:
+            self._counters["branch_provider_operations_err_count"].add(failed)
 
     def _count(self, name: str, times: int = 1) -> None:
         self._counters[name].add(times=times)
@@ -176,6 +203,10 @@ class ControllerMetrics:
         yield gauge("windows_prefix_delegation_enabled", "Whether prefixes are delegated", judged.prefix_delegation)
         now = self._now()
         yield gauge("sgp_enabled", "Whether some SecurityGroupPolicy exists", now.policies > 0)
+        controller, cni, leaked = state.trunks.found
+        yield gauge("vpc_rc_created_available_eni_count", "Own interfaces that hang on nothing", controller)
+        yield gauge("vpc_cni_created_available_eni_count", "Interfaces of the CNI that hang on nothing", cni)
+        yield gauge("leaked_eni_count", "Of those, the ones deleted in the last round", leaked)
         for counter in self._counters.values():
             yield counter.metric()
         yield _single("recreate_cniNode_call_count", "CNINodes made anew because they had gone", now.recreated)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.apiserver import NODES
+from tests.k8s.apiserver import MERGE, NODES
 
 from .spawned import (
     ADDRESS,
@@ -30,7 +30,7 @@ from .spawned import (
 )
 
 
-@pytest.mark.spec("WIN-40", "WIN-44", "WIN-62", "WIN-73", "WIN-131..133", "S-28")
+@pytest.mark.spec("WIN-40", "WIN-44", "WIN-62", "WIN-73", "WIN-131..134", "WIN-147", "S-28")
 def test_nodes_pods_and_config_map_drive_it(tmp_path: Path) -> None:
     """Two nodes in prefix mode and ten pods: capacity, annotations, events, introspection, metrics."""
     with cluster() as api, controlling(tmp_path / "state", api) as controller:
@@ -50,7 +50,14 @@ def test_nodes_pods_and_config_map_drive_it(tmp_path: Path) -> None:
         one = controller.get("/node/win-0")["vpc.amazonaws.com/PrivateIPv4AddressFromPrefix"]
         plan = controller.get("/v1/plan/win-0")
         metrics = controller.text("/metrics", "metrics")
+        labels = {"vpc.amazonaws.com/has-trunk-attached": "true"}
+        api.patch(f"{NODES}/win-0", {"metadata": {"labels": labels}}, MERGE)
+        custom = {"spec": {"features": [{"name": "CustomNetworking", "value": ""}]}}
+        api.patch("/apis/vpcresources.k8s.aws/v1alpha1/cninodes/win-0", custom, MERGE)
+        until("the feature is seen", lambda: "EniConfigNameNotFound" in reasons(api, "win-0") or None)
 
+        assert controller.get("/node/win-0")["vpc.amazonaws.com/pod-eni"] == {}, "no trunk on Windows"
+        assert "[+]health-interface-cleaner ok" in controller.text("/healthz?verbose", "health")
         assert len(set(addresses.values())) == 10 and all(a.endswith("/32") for a in addresses.values())
         assert summary["vpc.amazonaws.com/PrivateIPv4AddressFromPrefix"]["win-1"]["UsedResourcesCount"] == 5
         assert {row["ResourceID"] for row in one["UsedResources"].values()} == {addresses[p] for p in pods[::2]}
