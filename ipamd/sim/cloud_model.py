@@ -45,6 +45,7 @@ def cloud_of(
     if roomy:
         cidrs = {name: _widened(cidr) for name, cidr in cidrs.items()}
     around = state.vpc_cidrs or (_widened(cidrs[rows[0].subnet]),)
+    around = tuple(dict.fromkeys([*around, *(cidr for cidr in cidrs.values() if cidr.startswith("100."))]))
     vpc.install((VpcRow(node.vpc or "vpc-0", node.region, around, "sg-0"),), now, settled=True)
     for name, cidr in cidrs.items():
         known = facts.subnets.get(name)

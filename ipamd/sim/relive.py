@@ -19,7 +19,17 @@ import msgspec
 
 from ipamd.core import snapshot
 from ipamd.core.calls import AttachNetworkInterface, Ec2Call, Outcome
-from ipamd.core.commands import AddNetwork, Assigned, DelNetwork, Refused, Settle, Start, Terminate, asked
+from ipamd.core.commands import (
+    AddNetwork,
+    Assigned,
+    DelNetwork,
+    KubeNodeSeen,
+    Refused,
+    Settle,
+    Start,
+    Terminate,
+    asked,
+)
 from ipamd.core.events import Record
 from ipamd.core.evolve import fold
 from ipamd.core.settings import Node, Settings
@@ -32,6 +42,7 @@ from .cloud_model import Fitted, cloud_of, lagging, storms
 from .engine import Crashed, Engine, Sink
 from .kubelet import RETRY, Arrival, Arrivals
 from .past import Progress, Warn, begin, silent
+from .recorded_cluster import Fact, Told, tell
 
 CRASH_DELAY: Final = 10 * SECOND
 """How long the kubelet waits before it starts a daemon again whose node init failed."""
@@ -55,6 +66,7 @@ class Past(msgspec.Struct):
     facts: CloudFacts
     begin_state: State
     end_state: State
+    kube: Told
     imported: int = 0
     """Records that were read in somebody's logs."""
 
@@ -76,8 +88,9 @@ def recall(
     last = kept.last_seq if until is None else min(until, kept.last_seq)
     state = begin(path, None, oldest=True, warn=warn)
     first = snapshot.fork(state)
-    arrivals, facts = Arrivals(), CloudFacts()
-    past = Past(path, state.seq + 1, last, kept.first_at, kept.last_at, arrivals.all, [], {}, facts, first, state)
+    arrivals, facts, kube = Arrivals(), CloudFacts(), Told()
+    span = (state.seq + 1, last, kept.first_at, kept.last_at)
+    past = Past(path, *span, arrivals.all, [], {}, facts, first, state, kube)
     for record in read(path, state.seq + 1):
         if record.seq > last:
             break
@@ -88,6 +101,8 @@ def recall(
         if isinstance(record.cause, Settle):
             past.answers[record.cause.call_id] = (record.at, record.cause.outcome)
         facts.hear(state, record)
+        if record.seq not in dropped:
+            kube.hear(record)
         past.imported += type(record.cause).__name__ == "Imported"
         fold(state, record)
         past.end_at = record.at
@@ -95,6 +110,7 @@ def recall(
         if record.seq % 1024 == 0:
             progress(record.seq, last)
     facts.finish(state)
+    facts.subnets |= kube.subnets(facts.subnets)
     return past
 
 
@@ -177,7 +193,8 @@ class Branch:
         if change.unexcluded:
             _untag(vpc)
         storms(vpc, past.facts, lambda code: code not in change.calm)
-        self.engine = _Branching(vpc, settings, node, latency=self._fitted, sink=sink, now=at)
+        kube = past.kube.cluster(state)
+        self.engine = _Branching(vpc, settings, node, latency=self._fitted, sink=sink, now=at, kube=kube)
         self.engine.adopt(state)
         self.engine.lag = lambda: 0 if change.no_lag else past.facts.lag.near(self.engine.now) or 0
         self._heap: list[tuple[Instant, int, int, Callable[[], None]]] = []
@@ -254,6 +271,8 @@ class Branch:
         storms(engine.vpc, self.past.facts, lambda code: code not in self.change.calm)
 
     def _plan(self) -> None:
+        for number, at, fact in self.past.kube.after(self.engine.state.seq):
+            self._at(at, lambda fact=fact: self._heard(fact), number)  # type: ignore[misc]
         for record in self._tenures:
             self._at(record.at, lambda record=record: self._tenure(record), record.seq)  # type: ignore[misc]
         seq, now = self.engine.state.seq, self.engine.now
@@ -287,6 +306,12 @@ class Branch:
         self._down = False
         seed = cause.seed
         self._guarded(lambda: self.engine.start(seed))
+
+    def _heard(self, fact: Fact) -> None:
+        """What the API server says has changed, and the daemon is told of its Node."""
+        tell(self.engine.kube, fact)
+        if isinstance(fact, KubeNodeSeen) and not self._down and self.engine.state.seq:
+            self._guarded(lambda: self.engine.submit(fact))
 
     def _ask(self, arrival: Arrival) -> None:
         now = self.engine.now

@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from ipamd.core import pool_linux
-from ipamd.core.commands import Start, Terminate
-from ipamd.core.events import AssignRefused, Record
+from ipamd.core.cluster import manageable
+from ipamd.core.commands import KubeNodeSeen, Start, Terminate
+from ipamd.core.events import Record
 from ipamd.core.reasons import WAIT_FAILED, reason_of
 from ipamd.core.state import State
 from ipamd.core.subnets import ROLE_TAG
@@ -92,10 +93,11 @@ def _exclusion(past: Past, before: State, refused: Record) -> Iterator[Suspect]:
         fact = f"{what} is tagged {ROLE_TAG}=0, so it serves no new pods"
         seqs = tuple(past.facts.exclusions) or (refused.seq,)
         yield Suspect("excluded_subnet", fact, seqs, Change(unexcluded=True))
-    told = [event for event in refused.events if isinstance(event, AssignRefused)]
-    if any(event.reason == "unschedulable" for event in told):
+    if not manageable(before):
+        node = [seq for seq, _, fact in past.kube.heard if isinstance(fact, KubeNodeSeen) and seq < refused.seq]
+        fact = "the node is cordoned, so its pool does not grow"
         change = Change(settings={"manage_enis_non_schedulable": True})
-        yield Suspect("unschedulable", told[0].fact, (refused.seq,), change)
+        yield Suspect("unschedulable", fact, tuple(node[-1:]) or (refused.seq,), change)
 
 
 def _lag(past: Past, before: State, now: Instant) -> Iterator[Suspect]:
