@@ -166,7 +166,11 @@ def _own_namespace(netns: str) -> CniError:
 
 
 def _own_version() -> str:
-    """The version of the installed distribution; "" when it is not installed."""
+    """The version of the bundle or of the installed distribution; "" when it is not installed."""
+    bundle = getattr(sys, "_MEIPASS", "")
+    if bundle:
+        with open(f"{bundle}/version", encoding="utf-8") as file:
+            return file.read()
     from importlib.metadata import PackageNotFoundError, version
 
     try:

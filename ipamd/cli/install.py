@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import subprocess
 import time
@@ -24,6 +25,8 @@ from .conflist import NAME, Refused, checked, conflist, missing, text_of
 PROG: Final = "ipamd install"
 PAUSE: Final = 0.2
 """Seconds between two probes; upstream has none and spins."""
+LOOK: Final = 0.5
+"""Seconds after which a signal is forwarded at the latest."""
 _EPILOG: Final = """\
 With a COMMAND, such as ipamd run, that is started once the plugin is there, and
 this process ends with it. Without one the daemon runs elsewhere: ours waits for
@@ -141,8 +144,17 @@ def _serves(args: argparse.Namespace, child: subprocess.Popen[bytes] | None) -> 
 
 
 def _ended(child: subprocess.Popen[bytes]) -> int:
-    """0 if the daemon ends so, else 1, as upstream."""
-    return output.OK if child.wait() == 0 else output.FINDING
+    """Wait for it: 0 if the daemon ends so, else 1, as upstream.
+
+    Not in wait(): a signal that a thread of the probe's takes does not interrupt that, and would never be forwarded.
+    """
+    end = os.pidfd_open(child.pid)
+    try:
+        while child.poll() is None:
+            select.select([end], [], [], LOOK)
+    finally:
+        os.close(end)
+    return output.OK if child.returncode == 0 else output.FINDING
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,34 +12,49 @@ from pathlib import Path
 
 from .figures import Line, interleaved, number, ratios, spread
 from .place import Place
-from .processes import BIN, daemon, pooled_daemon, serving
+from .processes import BIN, ROOT, daemon, pooled_daemon, serving
 from .sizes import Sizes
 
 _SECONDS = 60
+_BUILD_SECONDS = 300
 
 
 def run(sizes: Sizes, place: Place) -> list[Line]:
-    """Three lines: help, the plugin's ADD with dryRun at a real daemon, and a daemon until it is ready."""
+    """Four lines: help, the plugin's ADD with dryRun at a real daemon, from this environment and as the bundle that
+    nodes without Python get, and a daemon until it is ready."""
+    bundle = _bundle(place)
     with serving(pooled_daemon(place, "daemon", sizes.pool), place.disk / "daemon.log") as pooled:
         plugin = _Plugin(pooled.ready["grpc"][0])
-        bare, usage, add, ready = interleaved(
+        bare, usage, add, bundled, ready = interleaved(
             sizes.starts,
             lambda: _took([sys.executable, "-I", "-S", "-c", "pass"]),
             lambda: _took([BIN / "ipamd", "--help"]),
-            plugin.add,
+            lambda: plugin.add(BIN / "aws-cni"),
+            lambda: plugin.add(bundle),
             _Daemons(place).ready,
         )
     base = {"python -I -S -c pass": f"{number(spread(bare).median * 1e3)} ms"}
 
     def line(name: str, what: str, seconds: list[float]) -> Line:
+        """Against the bare interpreter."""
         took = f"{number(spread(seconds).median * 1e3)} ms"
         return Line(name, f"{what}, against python -I -S -c pass", ratios(seconds, bare), facts={"took": took, **base})
 
     return [
         line("help", "ipamd --help", usage),
         line("plugin", "aws-cni ADD with dryRun, one process, answered by a daemon", add),
+        line("bundle", "the same by the bundle of make plugin", bundled),
         line("ready", "ipamd run on an empty directory until its ready line", ready),
     ]
+
+
+def _bundle(place: Place) -> Path:
+    """The launcher that `make plugin` writes, made anew. Raises CalledProcessError."""
+    made, work = place.disk / "plugin", place.disk / "pyinstaller"
+    words = ["--noconfirm", "--log-level", "WARN", "--distpath", made, "--workpath", work]
+    tool: list[str | Path] = [BIN / "pyinstaller", *words, ROOT / "deploy" / "node" / "aws-cni.spec"]
+    subprocess.run(tool, capture_output=True, check=True, timeout=_BUILD_SECONDS)
+    return made / "aws-cni" / "aws-cni"
 
 
 def _took(command: Sequence[str | Path], environ: Mapping[str, str] | None = None, stdin: bytes = b"") -> float:
@@ -60,7 +75,7 @@ class _Plugin:
              "ipamdAddress": address}
         ).encode()  # fmt: skip
 
-    def add(self) -> float:
+    def add(self, program: Path) -> float:
         """Seconds of the next pod's process."""
         self._pods += 1
         environ = {
@@ -73,7 +88,7 @@ class _Plugin:
             "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod-{self._pods};"
             f"K8S_POD_INFRA_CONTAINER_ID={self._pods:064x}",
         }
-        return _took([BIN / "aws-cni"], environ, self._configuration)
+        return _took([program], environ, self._configuration)
 
 
 class _Daemons:

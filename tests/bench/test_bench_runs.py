@@ -17,7 +17,7 @@ NAMES = {
     "network": {f"add {at_once} {what}" for at_once in (1, 16, 64) for what in ("rate", "p99")}
     | {"add flat 1", "add flat 16"},
     "memory": {"memory"},
-    "startup": {"help", "plugin", "ready"},
+    "startup": {"help", "plugin", "bundle", "ready"},
     "pod": {"pod wall", "pod cpu"} if os.geteuid() == 0 else set(),
     "cloud": {"vpc model", "moto door"},
     "windows": {"windows flat", "windows burst prefix", "windows burst secondary"},

@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cni_plugin.versions import SUPPORTED
 from ipamd.cli.bundle import install
 from tests.cni_plugin.harness import ENVIRONMENT
+from tests.host.rig import daemon, namespaces, needs_netns
+from tests.netns.rig import path_of, run_in
 from tests.runtime.spawned import PATIENCE, spawned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +96,14 @@ def test_without_python_it_tells_its_versions(root: Path) -> None:
     assert json.loads(done.stdout)["supportedVersions"] == list(SUPPORTED)
 
 
+def test_without_a_verb_it_tells_what_it_is(bundle: Path) -> None:
+    """As `aws-cni` of this environment does."""
+    done = subprocess.run([bundle / "aws-cni"], env={}, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith(f"AWS CNI {version('ipamd-emulator')}\n")
+
+
 def test_without_python_a_pod_gets_an_address(root: Path, tmp_path: Path) -> None:
     """HTTP/2 and protobuf are in the bundle: ADD and DEL reach a daemon outside of that root."""
     config: dict[str, object] = {"cniVersion": "0.4.0", "name": "aws-cni", "type": "aws-cni", "dryRun": True}
@@ -104,6 +116,35 @@ def test_without_python_a_pod_gets_an_address(root: Path, tmp_path: Path) -> Non
     assert added.returncode == 0, added.stderr + added.stdout
     assert json.loads(added.stdout)["ips"][0]["address"].endswith("/32")
     assert (deleted.returncode, deleted.stdout) == (0, ""), deleted.stderr
+
+
+@needs_netns
+def test_the_bundle_wires_a_pod(bundle: Path, tmp_path: Path) -> None:
+    """Everything that ADD, CHECK, STATUS, GC and DEL import is in it, the way into a namespace too."""
+    checkpoint = str(tmp_path / "ipam.json")
+    with namespaces("node", "vpc", "pod") as (node, vpc, pod):
+        with daemon(node, vpc, tmp_path / "s", "--set", f"AWS_VPC_K8S_CNI_BACKING_STORE={checkpoint}") as process:
+            stdin: dict[str, Any] = {
+                "cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni", "ipamdAddress": process.grpc,
+                "pluginLogFile": str(tmp_path / "plugin.log"), "statusAndGc": True, "checkpointFile": checkpoint,
+                "cni.dev/valid-attachments": [],
+            }  # fmt: skip
+            env = {"PATH": os.environ["PATH"], **ENVIRONMENT, "CNI_NETNS": path_of(pod.name)}
+
+            def answer(verb: str) -> str:
+                done = run_in(
+                    node.name, str(bundle / "aws-cni"), stdin=json.dumps(stdin).encode(), env={**env, "CNI_COMMAND": verb}
+                )
+                assert done.returncode == 0, (verb, done.stdout, done.stderr)
+                return done.stdout.decode()
+
+            stdin["prevResult"] = json.loads(answer("ADD"))
+            reached = node.pings(stdin["prevResult"]["ips"][0]["address"].partition("/")[0])
+            said = [answer(verb) for verb in ("CHECK", "STATUS", "GC", "DEL")]
+            left = [rule["priority"] for rule in node.seen("rule", "show")]
+
+    assert reached and said == [""] * 4
+    assert 512 not in left
 
 
 def test_nothing_heavy_comes_along(bundle: Path) -> None:
