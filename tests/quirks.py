@@ -249,7 +249,7 @@ CHOICES: Final = (
     Difference(
         "host_sysctls_by_the_daemon",
         ("INIT-18", "NETW-1"),
-        "an init container writes rp_filter, tcp_early_demux and IPv6's; ip_forward is kubelet's and the machine's affair",
+        "an init container writes rp_filter, tcp_early_demux and IPv6's; nobody writes ip_forward",
         "--host netlink writes them all when it sets up the host, ip_forward too",
         "there need be no init container, and a namespace that is a node begins with nothing",
     ),

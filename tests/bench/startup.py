@@ -51,9 +51,9 @@ def run(sizes: Sizes, place: Place) -> list[Line]:
 def _bundle(place: Place) -> Path:
     """The launcher that `make plugin` writes, made anew. Raises CalledProcessError."""
     made, work = place.disk / "plugin", place.disk / "pyinstaller"
-    words = ["--noconfirm", "--log-level", "WARN", "--distpath", made, "--workpath", work]
-    tool: list[str | Path] = [BIN / "pyinstaller", *words, ROOT / "deploy" / "node" / "aws-cni.spec"]
-    subprocess.run(tool, capture_output=True, check=True, timeout=_BUILD_SECONDS)
+    words = ["--noconfirm", "--log-level", "WARN", "--distpath", str(made), "--workpath", str(work)]
+    spec = ROOT / "deploy" / "node" / "aws-cni.spec"
+    subprocess.run([str(BIN / "pyinstaller"), *words, str(spec)], capture_output=True, check=True, timeout=_BUILD_SECONDS)
     return made / "aws-cni" / "aws-cni"
 
 

@@ -122,26 +122,25 @@ def test_without_python_a_pod_gets_an_address(root: Path, tmp_path: Path) -> Non
 def test_the_bundle_wires_a_pod(bundle: Path, tmp_path: Path) -> None:
     """Everything that ADD, CHECK, STATUS, GC and DEL import is in it, the way into a namespace too."""
     checkpoint = str(tmp_path / "ipam.json")
-    with namespaces("node", "vpc", "pod") as (node, vpc, pod):
-        with daemon(node, vpc, tmp_path / "s", "--set", f"AWS_VPC_K8S_CNI_BACKING_STORE={checkpoint}") as process:
-            stdin: dict[str, Any] = {
-                "cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni", "ipamdAddress": process.grpc,
-                "pluginLogFile": str(tmp_path / "plugin.log"), "statusAndGc": True, "checkpointFile": checkpoint,
-                "cni.dev/valid-attachments": [],
-            }  # fmt: skip
-            env = {"PATH": os.environ["PATH"], **ENVIRONMENT, "CNI_NETNS": path_of(pod.name)}
+    backing = ("--set", f"AWS_VPC_K8S_CNI_BACKING_STORE={checkpoint}")
+    with namespaces("node", "vpc", "pod") as (node, vpc, pod), daemon(node, vpc, tmp_path / "s", *backing) as process:
+        stdin: dict[str, Any] = {
+            "cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni", "ipamdAddress": process.grpc,
+            "pluginLogFile": str(tmp_path / "plugin.log"), "statusAndGc": True, "checkpointFile": checkpoint,
+            "cni.dev/valid-attachments": [],
+        }  # fmt: skip
+        env = {"PATH": os.environ["PATH"], **ENVIRONMENT, "CNI_NETNS": path_of(pod.name)}
 
-            def answer(verb: str) -> str:
-                done = run_in(
-                    node.name, str(bundle / "aws-cni"), stdin=json.dumps(stdin).encode(), env={**env, "CNI_COMMAND": verb}
-                )
-                assert done.returncode == 0, (verb, done.stdout, done.stderr)
-                return done.stdout.decode()
+        def answer(verb: str) -> str:
+            asked = {**env, "CNI_COMMAND": verb}
+            done = run_in(node.name, str(bundle / "aws-cni"), stdin=json.dumps(stdin).encode(), env=asked)
+            assert done.returncode == 0, (verb, done.stdout, done.stderr)
+            return done.stdout.decode()
 
-            stdin["prevResult"] = json.loads(answer("ADD"))
-            reached = node.pings(stdin["prevResult"]["ips"][0]["address"].partition("/")[0])
-            said = [answer(verb) for verb in ("CHECK", "STATUS", "GC", "DEL")]
-            left = [rule["priority"] for rule in node.seen("rule", "show")]
+        stdin["prevResult"] = json.loads(answer("ADD"))
+        reached = node.pings(stdin["prevResult"]["ips"][0]["address"].partition("/")[0])
+        said = [answer(verb) for verb in ("CHECK", "STATUS", "GC", "DEL")]
+        left = [rule["priority"] for rule in node.seen("rule", "show")]
 
     assert reached and said == [""] * 4
     assert 512 not in left
