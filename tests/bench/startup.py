@@ -53,7 +53,8 @@ def _bundle(place: Place) -> Path:
     made, work = place.disk / "plugin", place.disk / "pyinstaller"
     words = ["--noconfirm", "--log-level", "WARN", "--distpath", str(made), "--workpath", str(work)]
     spec = ROOT / "deploy" / "node" / "aws-cni.spec"
-    subprocess.run([str(BIN / "pyinstaller"), *words, str(spec)], capture_output=True, check=True, timeout=_BUILD_SECONDS)
+    tool = [str(BIN / "pyinstaller"), *words, str(spec)]
+    subprocess.run(tool, capture_output=True, check=True, timeout=_BUILD_SECONDS)
     return made / "aws-cni" / "aws-cni"
 
 
