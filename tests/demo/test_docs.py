@@ -27,7 +27,7 @@ COMMANDS = (
     "run", "simulate", "config", "state", "replay", "log show", "log follow", "log verify", "log export", "import",
     "whatif", "max-pods", "subnet", "scenario run", "scenario list", "ec2 serve", "ec2 preflight", "lab apiserver",
     "controller", "diff", "why no-ip", "why not-freed", "why pod",
-    "install", "health",
+    "install", "health", "tui",
 )  # fmt: skip
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```|(?<!`)`([^`]+)`(?!`)", re.DOTALL | re.MULTILINE)
