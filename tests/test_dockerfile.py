@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGE_TAG = re.compile(r"^[\w./-]+:(?P<tag>[\w.-]+)$")
 
 # Run inside the fresh environment: every module of ours must import with the run-time dependencies alone.
-EXTRAS = ("boto3", "botocore", "flask", "flask_cors", "httpx2", "lightkube", "moto", "PIL", "werkzeug")
+EXTRAS = ("boto3", "botocore", "flask", "flask_cors", "httpx2", "lightkube", "moto", "PIL", "textual", "werkzeug")
 """Libraries that only extras bring; the image has none of them."""
 
 IMPORT_ALL = f"""
