@@ -3,11 +3,13 @@
 
 FROM python:3.11-slim-bookworm AS build
 ENV VENV=/opt/ipamd PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# k8s: to talk to a cluster. For --ec2 aws: docker build --build-arg EXTRAS=aws,k8s
+ARG EXTRAS=k8s
 WORKDIR /src
 COPY pyproject.toml constraints.txt LICENSE README.md ./
 COPY ipamd ipamd
 COPY cni_plugin cni_plugin
-RUN python -m venv "$VENV" && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt "$VENV/bin/pip" install -q .
+RUN python -m venv "$VENV" && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt "$VENV/bin/pip" install -q ".[$EXTRAS]"
 
 FROM build AS plugin
 # aws-cni as a bundle, which runs on nodes with this glibc or a newer one, with or without Python.

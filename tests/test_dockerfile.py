@@ -18,7 +18,7 @@ IMAGE_TAG = re.compile(r"^[\w./-]+:(?P<tag>[\w.-]+)$")
 
 # Run inside the fresh environment: every module of ours must import with the run-time dependencies alone.
 EXTRAS = ("boto3", "botocore", "flask", "flask_cors", "httpx2", "lightkube", "moto", "PIL", "textual", "werkzeug")
-"""Libraries that only extras bring; the image has none of them."""
+"""Libraries that only extras bring."""
 
 IMPORT_ALL = f"""
 import importlib, pkgutil, ipamd, cni_plugin
@@ -54,6 +54,12 @@ def copied_sources() -> list[str]:
             words = [w for w in shlex.split(rest) if not w.startswith("--")]
             sources += words[:-1]
     return sources
+
+
+def arguments() -> dict[str, str]:
+    """The build's arguments and their defaults."""
+    given = [rest.partition("=") for instruction, rest in instructions() if instruction == "ARG"]
+    return {name: default for name, _, default in given}
 
 
 def install_line() -> str:
@@ -106,17 +112,18 @@ def test_image_runs_the_daemon_as_an_ordinary_user() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_install_line_makes_an_environment_in_which_everything_starts(tmp_path: Path) -> None:
-    """The Dockerfile's own line, run on the copied sources alone, without the extras."""
+    """The Dockerfile's own line, run on the copied sources alone; help needs none of the extras."""
     source, environment = tmp_path / "src", tmp_path / "venv"
     source.mkdir()
     for name in copied_sources():
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    outside = {**inherited, "VENV": str(environment), "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    outside = {**inherited, "VENV": str(environment), "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **arguments()}
 
     subprocess.run(["sh", "-euc", install_line()], cwd=source, env=outside, check=True, timeout=240)
 
@@ -128,6 +135,9 @@ def test_install_line_makes_an_environment_in_which_everything_starts(tmp_path: 
             command, cwd=tmp_path, env=inside, input=given, capture_output=True, text=True, timeout=60
         )
 
+    assert run(str(environment / "bin" / "python"), "-c", "import ipamd.k8s.client").returncode == 0
+    bare = [str(environment / "bin" / "python"), "-m", "pip", "uninstall", "-q", "-y", "lightkube", "httpx2"]
+    assert run(*bare).returncode == 0
     modules = run(str(environment / "bin" / "python"), "-c", IMPORT_ALL)
     assert modules.returncode == 0, modules.stderr
     assert "ipamd.cli" in modules.stdout.split()

@@ -10,25 +10,25 @@ import sys
 
 DISTRIBUTION = "ipamd-emulator"
 COMMANDS = {
-    "run": ("run", "the daemon: gives addresses to pods over gRPC, on the embedded cloud"),
-    "controller": ("controller", "the Windows half: addresses for the pods of many nodes, over a Kubernetes API"),
+    "run": ("run", "the daemon: addresses for a node's pods, over gRPC"),
+    "controller": ("controller", "the Windows half: addresses for the pods of many nodes"),
     "install": ("install", "aws-cni and its configuration onto a node, once the daemon serves"),
     "health": ("health", "does a daemon serve: a probe over gRPC"),
-    "ec2": ("ec2", "EC2's API over HTTP in front of the VPC model, and what an account allows"),
+    "ec2": ("ec2", "EC2's API in front of the VPC model; what an account allows"),
     "simulate": ("simulate", "one node in virtual time: what would the pool settle at"),
-    "scenario": ("scenario", "several nodes in one subnet: run a scenario file and compare with what it expects"),
-    "config": ("config", "the settings as they are, where each comes from, and whether a pool starves or flaps"),
+    "scenario": ("scenario", "several nodes in one subnet, run as a file tells"),
+    "config": ("config", "the settings, their sources, whether a pool starves or flaps"),
     "lab": ("lab", "an in-memory Kubernetes API server to try things with"),
     "log": ("log", "show, follow or verify a journal"),
     "state": ("state", "what a journal adds up to, now or at an earlier moment"),
-    "tui": ("tui", "a journal on a terminal: step through it, see the pool, each record, the plan and its why"),
-    "replay": ("replay", "decide every record of a journal again and show the first difference"),
-    "diff": ("diff", "what changed in a journal between two moments, by ENI, block and pod"),
-    "why": ("why", "why a pod got no address, why something is not freed, where a pod's wait went"),
-    "whatif": ("whatif", "live a journal's demand again under other settings, beside what happened"),
-    "import": ("import_", "a journal out of ipamd's logs, a support bundle or dumps, whoever's they are"),
-    "subnet": ("subnet", "free addresses and /28 blocks of a subnet, who breaks them, and what if"),
-    "max-pods": ("max_pods", "kubelet's --max-pods as the EKS AMI recommends it for an instance type"),
+    "tui": ("tui", "a journal on a terminal: step through the pool's life"),
+    "replay": ("replay", "decide a journal's records again, show the first difference"),
+    "diff": ("diff", "what changed between two moments, by ENI, block and pod"),
+    "why": ("why", "why a pod got no address, or waited; why something is not freed"),
+    "whatif": ("whatif", "live a journal's demand again under other settings"),
+    "import": ("import_", "a journal out of anybody's ipamd logs, bundles or dumps"),
+    "subnet": ("subnet", "free addresses and /28 blocks of a subnet, and who breaks them"),
+    "max-pods": ("max_pods", "kubelet's --max-pods for an instance type, as the EKS AMI has it"),
 }
 """Command -> its module in this package and one line of help."""
 NOT_FREED = "why-not-freed"
@@ -93,7 +93,7 @@ usage: ipamd COMMAND ...
 {listed}
 
 ipamd COMMAND --help tells more; ipamd --version
-An independent emulator of ipamd, the node IP address daemon of the Amazon VPC CNI."""
+An independent emulator of ipamd, the address daemon of the Amazon VPC CNI."""
 
 
 def _reader_gone() -> int:
