@@ -34,9 +34,9 @@ _EPILOG = f"""\
 Settled means: nothing in flight and no change for --settle virtual seconds;
 a pool that still changes 600 s after the last pod came or went is reported
 with "settled": false. A pod that is refused is counted and does not try again;
-with --retry the kubelet makes it another sandbox so long after, {BACKOFF:g} s being
-the kubelet's own back-off, "refused" counts tries, and "unserved" the pods that
-still have no address at the end.
+with --retry the kubelet makes it another sandbox so long after ({BACKOFF:g} s is
+its own back-off); then "refused" counts tries, and "unserved" the pods without
+an address at the end.
 ec2_calls counts requests to EC2 by action, reads (Describe...) included; reads
 of instance metadata are not requests to EC2.
 

@@ -51,9 +51,12 @@ class Terminal:
         conf.write_text("set -g status off\nset -g remain-on-exit on\nset -s escape-time 0\n")
         colours = {"COLORTERM": "truecolor"} if colour else {"NO_COLOR": "1"}
         self._env = environment({"LC_ALL": "C.UTF-8", "SHELL": "/bin/sh", **colours})
-        run = f"{shlex.quote(sys.executable)} -m ipamd {words}"
+        self._code = self._place / "code"  # tmux itself forgets the exit code now and then
+        code = shlex.quote(str(self._code))
+        run = f"{shlex.quote(sys.executable)} -m ipamd {words}; echo $? > {code}.new; mv {code}.new {code}"
         size = ["-x", str(columns), "-y", str(rows)]
         self._tmux("-f", str(conf), "new-session", "-d", "-s", "t", *size, "-c", str(where), run)
+        self.resize(columns, rows)  # which makes the size ours: else the control client's 80x24 may win
         self._control = subprocess.Popen(
             ["tmux", "-u", "-S", self._socket, "-C", "attach", "-f", "ignore-size,read-only", "-t", "t"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._env,
@@ -109,11 +112,9 @@ class Terminal:
         """Wait until the command ends; its exit code."""
         until = time.monotonic() + PATIENCE
         while True:
-            told = self._tmux("display-message", "-p", "-t", "t", "#{pane_dead},#{pane_dead_status}").strip()
-            dead, _, code = told.partition(",")
-            if dead == "1" and code:
-                return int(code)
-            assert time.monotonic() < until, f"still runs ({told}):\n{self.text}"
+            if self._code.exists():
+                return int(self._code.read_text())
+            assert time.monotonic() < until, f"still runs:\n{self.text}"
             self._output(0.2)
 
     def _wait(self, wanted: object, what: str, recorded: str = "") -> str:
