@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ipamd.server.backend import Backend
-from ipamd.server.listen import HttpDoor, absolute, open_tcp, open_unix
+from ipamd.server.listen import HttpDoor, absolute, open_tcp, open_unix, prepare_unix
 from ipamd.server.services import make_server
 
 
@@ -34,7 +34,8 @@ class GrpcDoor:
         self.addresses: list[str] = []
 
     async def open(self) -> None:
-        """Raises ListenError."""
+        """Raises ListenError. A place that cannot be had is found before there is a server, which dies less quietly."""
+        prepare_unix(absolute(self._socket))
         self._server = server = await make_server(self._backend)
         self.addresses.append(open_unix(server, self._socket))
         if self._tcp is not None:
