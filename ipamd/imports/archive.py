@@ -144,6 +144,8 @@ def parts(path: Path, meter: Meter, refused: list[Refused] | None) -> Iterator[P
     if path.is_dir():
         yield from _of_directory(path, meter, refused)
         return
+    if path.exists() and not path.is_file():
+        raise Refused(path.name, 0, "neither a file nor a directory")
     with path.open("rb") as file:
         yield from _of_stream(path.name, file, int(path.stat().st_mtime_ns), meter, refused)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -105,3 +106,12 @@ def test_a_cut_archive_gives_what_it_has(keep: float, tmp_path: Path) -> None:
 
     assert report.understood > 100
     assert report.files[0].damage.startswith("cut or damaged") and not report.sound
+
+
+def test_a_pipe_by_name_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening it would wait for a writer that never comes."""
+    pipe = tmp_path / "ipamd.log"
+    os.mkfifo(pipe)
+
+    with pytest.raises(Refused, match="neither a file nor a directory"):
+        listen([pipe])
