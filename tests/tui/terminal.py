@@ -51,11 +51,13 @@ class Terminal:
         conf.write_text("set -g status off\nset -g remain-on-exit on\nset -s escape-time 0\n")
         colours = {"COLORTERM": "truecolor"} if colour else {"NO_COLOR": "1"}
         self._env = environment({"LC_ALL": "C.UTF-8", "SHELL": "/bin/sh", **colours})
+        for name in ("COLUMNS", "LINES"):
+            self._env.pop(name, None)  # test processes side by side have them, and they beat the terminal's own
         self._code = self._place / "code"  # tmux itself forgets the exit code now and then
         code = shlex.quote(str(self._code))
         run = f"{shlex.quote(sys.executable)} -m ipamd {words}; echo $? > {code}.new; mv {code}.new {code}"
-        size = ["-x", str(columns), "-y", str(rows)]
-        self._tmux("-f", str(conf), "new-session", "-d", "-s", "t", *size, "-c", str(where), run)
+        big = ["-x", str(columns), "-y", str(rows)]
+        self._tmux("-f", str(conf), "new-session", "-d", "-s", "t", *big, "-c", str(where), run)
         self.resize(columns, rows)  # which makes the size ours: else the control client's 80x24 may win
         self._control = subprocess.Popen(
             ["tmux", "-u", "-S", self._socket, "-C", "attach", "-f", "ignore-size,read-only", "-t", "t"],
