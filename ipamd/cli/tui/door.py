@@ -19,12 +19,11 @@ from ipamd.core.types import Instant
 from ..output import Usage, time_text
 from .moment import Moment, Reach
 from .search import Query
-from .sources import Direction, Stop, Stopped
+from .sources import Direction, Stop, Stopped, nearest
 
 TIMEOUT: Final = 15.0
 """Seconds: the daemon may have to fold."""
 _PAGE: Final = 1000
-_WINDOW: Final = 4096
 _ANSWER_MAX: Final = 256 << 20
 _T = TypeVar("_T")
 
@@ -91,17 +90,7 @@ class DoorSource:
         return self._with_record(self._state(f"{time_text(wanted)[:19]}.{wanted % 10**9:09d}Z"))
 
     def find(self, asked: Query | None, seq: int, direction: Direction, stop: Stop) -> int | None:
-        first, last = self._reach.first_seq, self._reach.last_seq
-        if direction > 0:
-            return next(self._matches(asked, seq + 1, last, stop), None)
-        end = seq - 1
-        while end >= first:
-            begin = max(end - _WINDOW + 1, first)
-            found = list(self._matches(asked, begin, end, stop))
-            if found:
-                return found[-1]
-            end = begin - 1
-        return None
+        return nearest(lambda begin, end: self._matches(asked, begin, end, stop), self._reach, seq, direction)
 
     def refusals(self, since: int, stop: Stop) -> frozenset[int]:
         return frozenset(self._matches(None, max(since, self._reach.first_seq), self._reach.last_seq, stop))

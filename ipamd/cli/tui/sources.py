@@ -21,6 +21,8 @@ from .search import REFUSED, Query, matcher
 
 Direction: TypeAlias = Literal[1, -1]
 Stop: TypeAlias = Callable[[], bool]
+Matches: TypeAlias = Callable[[int, int], Iterator[int]]
+"""The records that match, of those from one to another, both among them; ascending."""
 """Asked now and then by a long search: whether nobody wants its result any more."""
 _WINDOW: Final = 4096
 """Records that a search backwards reads at once."""
@@ -64,6 +66,20 @@ class Source(Protocol):
         ...
 
 
+def nearest(matches: Matches, reach: Reach, seq: int, direction: Direction) -> int | None:
+    """The match that comes first after a record, or before it; backwards it is looked for window by window."""
+    if direction > 0:
+        return next(matches(seq + 1, reach.last_seq), None)
+    end = seq - 1
+    while end >= reach.first_seq:
+        begin = max(end - _WINDOW + 1, reach.first_seq)
+        found = list(matches(begin, end))
+        if found:
+            return found[-1]
+        end = begin - 1
+    return None
+
+
 class JournalSource:
     """A journal on disk, also while it grows."""
 
@@ -98,17 +114,7 @@ class JournalSource:
         return moment_of(state, self._travel.record, max(now, state.at))
 
     def find(self, asked: Query | None, seq: int, direction: Direction, stop: Stop) -> int | None:
-        first, last = self.reach.first_seq, self.reach.last_seq
-        if direction > 0:
-            return next(self._matches(asked, seq + 1, last, stop), None)
-        end = seq - 1
-        while end >= first:
-            begin = max(end - _WINDOW + 1, first)
-            found = list(self._matches(asked, begin, end, stop))
-            if found:
-                return found[-1]
-            end = begin - 1
-        return None
+        return nearest(lambda begin, end: self._matches(asked, begin, end, stop), self.reach, seq, direction)
 
     def refusals(self, since: int, stop: Stop) -> frozenset[int]:
         reach = self.reach
